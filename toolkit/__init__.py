@@ -1,0 +1,1 @@
+"""tk: pretrain once, fine-tune many times, and measure what the pretraining bought."""

@@ -1,0 +1,1 @@
+"""The `tk` command: thin, one file a group of commands."""

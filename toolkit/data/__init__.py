@@ -1,0 +1,1 @@
+"""Sources become documents, tokens, shards, and the batch of step s."""

@@ -1,0 +1,1 @@
+"""What a finished trunk can do: text, scores, probes."""

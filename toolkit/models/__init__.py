@@ -1,0 +1,1 @@
+"""Trunks and heads: plain modules that know nothing of files or runs."""

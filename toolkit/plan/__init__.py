@@ -1,0 +1,1 @@
+"""A spec and a machine become a frozen plan: sizes, FLOPs, memory, time."""

@@ -1,0 +1,53 @@
+"""`[run]`: execution. Nothing here changes the result, so nothing here is part of the fingerprint."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from toolkit.spec.duration import Interval
+from toolkit.spec.section import Section
+
+
+class Keep(Section):
+    """Which checkpoints stay. The last two good ones always do."""
+
+    last: int = Field(default=2, ge=2)
+    best: int = Field(default=1, ge=0)
+    """By held-out loss."""
+    every: int | None = Field(default=None, ge=1)
+    """Also keep each checkpoint whose step is a multiple of this."""
+
+
+class Rates(Section):
+    """What a machine costs, for the plan's account."""
+
+    per_hour: float | None = Field(default=None, ge=0)
+    """Price of an hour of the machine."""
+    watts: float | None = Field(default=None, gt=0)
+    """Power draw while training."""
+    per_kwh: float | None = Field(default=None, ge=0)
+    """Price of a kilowatt-hour."""
+    currency: str = Field(default="USD", max_length=8)
+
+
+class Run(Section):
+    """`[run]`: where and how a stage is carried out."""
+
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    precision: Literal["auto", "bfloat16", "float32"] = "auto"
+    """`auto` takes bfloat16 where the hardware multiplies it fast."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile; `auto` uses it on GPUs."""
+    micro_batch: int | None = Field(default=None, ge=1)
+    """Rows computed at once; by default as many as fit."""
+    checkpoint_every: Interval = Interval.parse("2 minutes")
+    evaluate_every: Interval | None = None
+    """Default: ten times over the run."""
+    evaluate_rows: int = Field(default=1024, ge=1)
+    """Held-out rows of an evaluation during training; the last one reads all of them."""
+    sample_every: Interval | None = None
+    """How often the model writes a sample. Default: at each evaluation."""
+    prompts: tuple[str, ...] = ()
+    """What samples begin with; by default nothing."""
+    keep: Keep = Keep()
+    rates: Rates = Rates()

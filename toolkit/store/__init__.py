@@ -1,0 +1,1 @@
+"""The runs folder: layout, events, metrics, checkpoints, leases and requests."""

@@ -1,0 +1,1 @@
+"""Supervised tasks to fine-tune for: one file each."""
