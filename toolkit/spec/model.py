@@ -59,7 +59,7 @@ class GPT(Section):
     head_dim: int | None = Field(default=None, ge=2)
     """Width of a head. Default: `d_model / n_heads`."""
     d_ff: int | None = Field(default=None, ge=8)
-    """Width of the feed-forward layer. Default: 4 d_model, or 8/3 d_model rounded up to a multiple of 64 for SwiGLU."""
+    """Width of the feed-forward layer. Default: 4 d_model; for SwiGLU 8/3 d_model, rounded up to a multiple of 64."""
     max_sequence_length: int | None = Field(default=None, ge=8)
     """Longest row the model takes. Default: `data.sequence_length`."""
     norm: Norm | None = None

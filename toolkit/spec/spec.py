@@ -41,5 +41,5 @@ class Spec(Section):
         if batch.unit == "tokens" and batch.value < self.data.sequence_length:
             yield (
                 ("train", "batch"),
-                f'"{batch}" is less than one row of data.sequence_length = {self.data.sequence_length} tokens.',
+                f'"{batch}" is less than one row: data.sequence_length is {self.data.sequence_length} tokens.',
             )
