@@ -1,0 +1,28 @@
+"""Floating-point operations of a step, counted from the shapes; a multiply-add is two."""
+
+from toolkit.plan.sizes import block_matrices
+from toolkit.spec.model import Architecture
+
+BACKWARD_PER_FORWARD = 2
+"""The backward pass multiplies each matrix twice: by the inputs and by the gradients (Kaplan 2020)."""
+
+
+def forward_flops_per_token(arch: Architecture, sequence_length: int) -> float:
+    """Operations of the forward pass for a token of a row of `sequence_length` tokens, the average one.
+
+    Counts every matrix product: projections, feed-forward, attention and the output head (tied or not).
+    Embedding look-ups, norms and activations are left out: together they are a few per mille.
+    """
+    matrices = arch.n_layers * block_matrices(arch) + arch.vocab_size * arch.d_model
+    return 2 * matrices + arch.n_layers * attention_flops_per_token(arch, sequence_length)
+
+
+def attention_flops_per_token(arch: Architecture, sequence_length: int) -> float:
+    """Scores and weighted values of one block. Causal: a token sees (sequence_length + 1) / 2 on average."""
+    seen = (sequence_length + 1) / 2
+    return 2 * 2 * arch.n_heads * arch.head_dim * seen
+
+
+def training_flops_per_token(arch: Architecture, sequence_length: int) -> float:
+    """Forward and backward."""
+    return (1 + BACKWARD_PER_FORWARD) * forward_flops_per_token(arch, sequence_length)
