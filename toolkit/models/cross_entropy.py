@@ -1,0 +1,74 @@
+"""Cross-entropy of a linear head, without ever holding the logits of a whole batch."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+IGNORED = -100
+"""Targets with this value carry no loss."""
+CHUNK_LOGITS = 4_194_304
+"""Logits held at once."""
+
+
+def linear_cross_entropy(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    softcap: float | None = None,
+    bias: Tensor | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Summed cross-entropy of `softcap(hidden weight^T + bias)` against `targets`, and the number of targets.
+
+    `hidden` is (n, d_model), `weight` (vocab, d_model), `targets` (n,) with -100 where there is no loss, `bias`
+    (vocab,). Logits are taken chunk by chunk, softmax in float32; the gradients are computed in the same pass.
+    Returns the loss in nats (float32 scalar) and the count (int64 scalar).
+    """
+    loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, softcap)  # type: ignore[no-untyped-call]
+    return loss, (targets != IGNORED).sum()
+
+
+class _LinearCrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, hidden: Tensor, weight: Tensor, bias: Tensor | None, targets: Tensor, softcap: float | None
+    ) -> Tensor:
+        need_hidden, need_weight, need_bias = ctx.needs_input_grad[:3]
+        matrix = weight.to(hidden.dtype)
+        d_hidden = torch.empty_like(hidden) if need_hidden else None
+        d_weight = torch.zeros_like(weight) if need_weight else None
+        d_bias = torch.zeros_like(bias) if need_bias and bias is not None else None
+        loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
+        rows = max(1, CHUNK_LOGITS // weight.shape[0])
+        for start in range(0, hidden.shape[0], rows):
+            part = slice(start, start + rows)
+            logits = (hidden[part] @ matrix.T).float()
+            if bias is not None:
+                logits += bias.float()
+            if softcap is not None:
+                logits = logits.div_(softcap).tanh_().mul_(softcap)
+            kept = targets[part] != IGNORED
+            index = targets[part].clamp(min=0).unsqueeze(1)
+            log_z = logits.logsumexp(1)
+            loss += ((log_z - logits.gather(1, index).squeeze(1)) * kept).sum()
+            if d_hidden is None and d_weight is None and d_bias is None:
+                continue
+            d_logits = (logits - log_z.unsqueeze(1)).exp_()
+            d_logits.scatter_add_(1, index, torch.full_like(index, -1, dtype=d_logits.dtype))
+            d_logits *= kept.unsqueeze(1)
+            if softcap is not None:
+                d_logits *= 1 - (logits / softcap).square_()
+            if d_bias is not None:
+                d_bias += d_logits.sum(0)
+            d_logits = d_logits.to(hidden.dtype)
+            if d_hidden is not None:
+                torch.mm(d_logits, matrix, out=d_hidden[part])
+            if d_weight is not None:
+                d_weight += d_logits.T @ hidden[part]
+        ctx.gradients = (d_hidden, d_weight, d_bias)
+        return loss
+
+    @staticmethod
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        scaled = tuple(None if g is None else g * d_loss.to(g.dtype) for g in ctx.gradients)
+        return (*scaled, None, None)
