@@ -17,15 +17,16 @@ def linear_cross_entropy(
     targets: Tensor,
     softcap: float | None = None,
     bias: Tensor | None = None,
-) -> tuple[Tensor, Tensor]:
-    """Summed cross-entropy of `softcap(hidden weight^T + bias)` against `targets`, and the number of targets.
+) -> Tensor:
+    """Summed cross-entropy of `softcap(hidden weight^T + bias)` against `targets`.
 
-    `hidden` is (n, d_model), `weight` (vocab, d_model), `targets` (n,) with -100 where there is no loss, `bias`
-    (vocab,). Logits are taken chunk by chunk, softmax in float32; the gradients are computed in the same pass.
-    Returns the loss in nats (float32 scalar) and the count (int64 scalar).
+    `hidden` is (n, d_model), `weight` (vocab, d_model), `targets` (n,) with -100 where there is no loss,
+    `bias` (vocab,). Logits are taken chunk by chunk, softmax in float32; the gradients are computed in the
+    same pass.
+    Returns nats, a float32 scalar.
     """
     loss: Tensor = _LinearCrossEntropy.apply(hidden, weight, bias, targets, softcap)  # type: ignore[no-untyped-call]
-    return loss, (targets != IGNORED).sum()
+    return loss
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -69,6 +70,6 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return loss
 
     @staticmethod
-    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, d_loss: Tensor) -> tuple[Tensor | None, ...]:
         scaled = tuple(None if g is None else g * d_loss.to(g.dtype) for g in ctx.gradients)
         return (*scaled, None, None)

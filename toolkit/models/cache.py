@@ -1,0 +1,45 @@
+"""Keys and values of the tokens that a decoder has seen, so that each new token costs one position."""
+
+import torch
+from torch import Tensor
+
+from toolkit.spec.model import Architecture
+
+
+class KVCache:
+    """Room for `capacity` positions of every layer, taken once.
+
+    `length` is the number of positions filled. A trunk's forward pass writes its tokens behind them, layer by
+    layer, and moves `length` on when the last layer is done.
+    """
+
+    def __init__(
+        self,
+        arch: Architecture,
+        *,
+        batch: int = 1,
+        capacity: int | None = None,
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.capacity = arch.max_sequence_length if capacity is None else capacity
+        self.length = 0
+        shape = (arch.n_layers, batch, arch.n_kv_heads, self.capacity, arch.head_dim)
+        self._keys = torch.empty(shape, dtype=dtype, device=device)
+        self._values = torch.empty(shape, dtype=dtype, device=device)
+
+    def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Write `k` and `v`, (batch, kv_heads, new, head_dim), and return all keys and values of the layer.
+
+        Raises ValueError if they don't fit.
+        """
+        end = self.length + k.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"the cache holds {self.capacity} positions; {end} were asked of it.")
+        self._keys[layer, :, :, self.length : end] = k
+        self._values[layer, :, :, self.length : end] = v
+        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+
+    def clear(self) -> None:
+        """Forget every position and keep the room."""
+        self.length = 0
