@@ -1,0 +1,69 @@
+"""How many tokens the model must know, before any tokenizer is trained or loaded."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from toolkit.plan.corpus import CorpusFacts
+from toolkit.plan.errors import PlanError
+from toolkit.spec.data import PretrainedTokenizer, Tokenizer
+
+
+def vocabulary_size(tokenizer: Tokenizer, facts: CorpusFacts | None = None) -> int:
+    """The vocabulary of a prepared corpus, else the one asked for, else the one a `tokenizer.json` holds.
+
+    Raises PlanError for a tokenizer that is not on this machine or can't be read.
+    """
+    if facts is not None:
+        return facts.vocab_size
+    if isinstance(tokenizer, PretrainedTokenizer):
+        return read_vocabulary_size(find_tokenizer_file(tokenizer.path))
+    return tokenizer.vocab_size
+
+
+def find_tokenizer_file(path: str) -> Path:
+    """The `tokenizer.json` that `path` names: itself, in a folder, or in the hub's cache on this machine."""
+    local = Path(path).expanduser()
+    file = local / "tokenizer.json" if local.is_dir() else local
+    if file.is_file():
+        return file
+    if local.is_dir():
+        raise PlanError(f"data.tokenizer.path: {path} is a folder without a tokenizer.json.")
+    cached = _cached_hub_file(path)
+    if cached is None:
+        raise PlanError(
+            f"data.tokenizer.path: {path} is neither a file nor a folder here, and not in the hub's cache. "
+            f"Download it first: hf download {path} tokenizer.json"
+        )
+    return cached
+
+
+def read_vocabulary_size(file: Path) -> int:
+    """One more than the largest token id of a `tokenizer.json`: the rows an embedding must have."""
+    try:
+        tokenizer = json.loads(file.read_bytes())
+        ids: list[int] = [
+            *_model_ids(tokenizer["model"]),
+            *(token["id"] for token in tokenizer["added_tokens"]),
+        ]
+        return max(ids) + 1
+    except (ValueError, KeyError, TypeError) as error:
+        raise PlanError(
+            f"data.tokenizer.path: {file} is not a tokenizer.json of the tokenizers library."
+        ) from error
+
+
+def _model_ids(model: dict[str, Any]) -> list[int]:
+    vocabulary = model["vocab"]
+    if isinstance(vocabulary, list):  # unigram: pieces with their scores, in the order of their ids
+        return [len(vocabulary) - 1]
+    return list(vocabulary.values())
+
+
+def _cached_hub_file(name: str) -> Path | None:
+    if name.count("/") > 1 or name.startswith((".", "/", "~")):
+        return None
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(name, "tokenizer.json")
+    return Path(found) if isinstance(found, str) else None
