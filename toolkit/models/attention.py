@@ -1,23 +1,82 @@
-"""Scaled dot-product attention."""
+"""Scaled dot-product attention (Vaswani 2017): PyTorch's kernels on accelerators, query blocks on CPUs."""
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+BLOCK = 128
+"""Queries of a block on CPUs; below twice as many tokens a split brings nothing."""
+
 
 def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, dropout: float = 0.0) -> Tensor:
-    """Softmax(q k^T / sqrt(head_dim)) v (Vaswani 2017).
+    """Softmax(q k^T / sqrt(head_dim)) v.
 
-    `q` is (batch, heads, queries, head_dim); `k` and `v` are (batch, kv_heads, keys, head_dim), where kv_heads
-    divides heads (grouped queries, Ainslie 2023). Causal attention is aligned to the end: with fewer queries
-    than keys, the last query sees every key. `dropout` acts on the attention weights whenever it is above zero.
-    Returns (batch, heads, queries, head_dim).
+    `q` is (batch, heads, queries, head_dim); `k` and `v` are (batch, kv_heads, keys, head_dim), where
+    kv_heads divides heads (grouped queries, Ainslie 2023). Causal attention is aligned to the end: with
+    fewer queries than keys, the last query sees every key. `dropout` acts on the attention weights whenever
+    it is above zero. Returns (batch, heads, queries, head_dim).
     """
-    n_queries, n_keys = q.shape[2], k.shape[2]
-    grouped = q.shape[1] != k.shape[1]
-    if n_queries == 1:
-        causal = False
-    if causal and n_queries < n_keys:
-        mask = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q.device).tril(n_keys - n_queries)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=dropout, enable_gqa=grouped)
-    return F.scaled_dot_product_attention(q, k, v, is_causal=causal, dropout_p=dropout, enable_gqa=grouped)
+    queries, keys = q.shape[2], k.shape[2]
+    groups = q.shape[1] // k.shape[1]
+    square = queries == keys
+    on_cpu = q.device.type == "cpu" and q.dtype == torch.bfloat16
+    if on_cpu and causal and square and queries >= 2 * BLOCK and dropout == 0.0:
+        if groups > 1:
+            k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+        out: Tensor = _BlockedCausal.apply(q, k, v)  # type: ignore[no-untyped-call]
+        return out
+    mask = None
+    if causal and 1 < queries < keys:
+        mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril_(keys - queries)
+    return F.scaled_dot_product_attention(
+        q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and square, enable_gqa=groups > 1
+    )
+
+
+class _BlockedCausal(torch.autograd.Function):
+    """Causal attention by blocks of queries, each against its own prefix only.
+
+    PyTorch's CPU kernel computes the whole square and converts bfloat16 to and fro; skipping most of the
+    upper triangle and staying in bfloat16 takes about half of its time for rows of 256 to 1024 tokens.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        length, head_dim = q.shape[-2:]
+        q = q * head_dim**-0.5
+        mask = torch.full((BLOCK, BLOCK), float("-inf"), dtype=q.dtype).triu_(1)
+        # Laid out as (batch, sequence, heads, head_dim), so that the output projection reads it without a copy.
+        out = torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
+        probabilities = []
+        for start in range(0, length, BLOCK):
+            end = min(start + BLOCK, length)
+            scores = q[:, :, start:end] @ k[:, :, :end].transpose(-1, -2)
+            scores[..., start:] += mask[: end - start, : end - start]
+            p = scores.softmax(-1)
+            out[:, :, start:end] = p @ v[:, :, :end]
+            probabilities.append(p)
+        ctx.save_for_backward(q, k, v, *probabilities)
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        q, k, v, *probabilities = ctx.saved_tensors
+        length, head_dim = q.shape[-2:]
+        grad_q, grad_k, grad_v = torch.empty_like(q), torch.empty_like(k), torch.empty_like(v)
+        # From the last block, whose prefix is the whole row: it fills the gradients of keys and values.
+        for block in reversed(range(len(probabilities))):
+            start, end = block * BLOCK, min((block + 1) * BLOCK, length)
+            p, g = probabilities[block], grad_out[:, :, start:end]
+            grad_p = g @ v[:, :, :end].transpose(-1, -2)
+            grad_scores = torch._softmax_backward_data(grad_p, p, -1, p.dtype)
+            grad_q[:, :, start:end] = grad_scores @ k[:, :, :end]
+            to_v, to_k = p.transpose(-1, -2) @ g, grad_scores.transpose(-1, -2) @ q[:, :, start:end]
+            if end == length:
+                grad_v.copy_(to_v)
+                grad_k.copy_(to_k)
+            else:
+                grad_v[:, :, :end] += to_v
+                grad_k[:, :, :end] += to_k
+        return grad_q.mul_(head_dim**-0.5), grad_k, grad_v
