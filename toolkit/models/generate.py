@@ -23,7 +23,7 @@ def generate(
     generator: torch.Generator | None = None,
     stop_id: int | None = None,
 ) -> Iterator[int]:
-    """Tokens that follow `tokens`, as they are chosen: `max_new_tokens` of them, or up to `stop_id`, excluded.
+    """Tokens that follow `tokens`, as they are chosen: `max_new_tokens`, or up to `stop_id` (excluded).
 
     `temperature` 0 takes the likeliest token. `top_k` keeps the k likeliest, `top_p` the likeliest that
     together have this probability (Holtzman 2020). Choices are made on the CPU in float32, with a CPU
@@ -68,7 +68,7 @@ def generate(
 
 
 def next_logits(trunk: GPTTrunk, head: LMHead, tokens: Sequence[int], cache: KVCache) -> Tensor:
-    """Float32 logits (vocab_size,) on the CPU for what follows `tokens`, which continue what `cache` holds."""
+    """Float32 logits (vocab_size,), on the CPU, after `tokens`, which continue what `cache` holds."""
     with _evaluating(trunk), torch.inference_mode():
         hidden: Tensor = trunk(torch.tensor([tokens], device=head.weight.device), cache)
         logits: Tensor = head(hidden[0, -1])
