@@ -8,8 +8,8 @@ POLYNOMIAL = 0x82F63B78
 
 
 def crc32c(data: bytes) -> int:
-    """CRC-32C of the data, about 20 ns a byte."""
-    table = _pairs()
+    """CRC-32C of the data, about 50 ns a byte."""
+    table = crc_table()
     crc = 0xFFFFFFFF
     for pair in struct.unpack_from(f"<{len(data) // 2}H", data):
         crc = table[(crc ^ pair) & 0xFFFF] ^ (crc >> 16)
@@ -36,7 +36,7 @@ def _bytes() -> list[int]:
 
 
 @cache
-def _pairs() -> list[int]:
+def crc_table() -> list[int]:
     """What two bytes, read as a little-endian number, leave of themselves in the CRC."""
     single = _bytes()
     after = [single[crc & 0xFF] ^ crc >> 8 for crc in single]

@@ -75,7 +75,7 @@ def seal(folder: Path, step: int, info: Mapping[str, Any], parents: Sequence[Par
         }
     )
     identity = hashlib.sha256(manifest).hexdigest()
-    write_new(folder / SEAL, f"{identity}  {MANIFEST}\n".encode())
+    write_new(folder / SEAL, _sealed(identity))
     write_new(folder / MANIFEST, manifest)
     for path in [*(path for path in folder.rglob("*") if path.is_dir()), folder]:
         descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
@@ -90,12 +90,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """The checkpoint in `folder`, by its manifest alone. Raises CorruptCheckpoint."""
     try:
         data = (folder / MANIFEST).read_bytes()
-        identity = (folder / SEAL).read_bytes().split(b" ")[0]
+        seal_data = (folder / SEAL).read_bytes()
     except FileNotFoundError as error:
         raise CorruptCheckpoint(folder, f"{Path(str(error.filename)).name} is missing") from error
     except OSError as error:
         raise _unreadable(folder, error) from error
-    if hashlib.sha256(data).hexdigest().encode() != identity:
+    if _sealed(hashlib.sha256(data).hexdigest()) != seal_data:
         raise CorruptCheckpoint(folder, f"{MANIFEST} does not match {SEAL}")
     checkpoint = parse_manifest(data, folder)
     name = FOLDER.fullmatch(folder.name)
@@ -152,6 +152,10 @@ def verify_files(checkpoint: Checkpoint) -> None:
                 raise CorruptCheckpoint(folder, f"{name} is damaged: its sha256 is not that of the manifest")
     except OSError as error:
         raise _unreadable(folder, error) from error
+
+
+def _sealed(identity: str) -> bytes:
+    return f"{identity}  {MANIFEST}\n".encode()
 
 
 def _files(folder: Path) -> list[Path]:
