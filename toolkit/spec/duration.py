@@ -50,7 +50,7 @@ class Quantity:
         """Read `"NUMBER UNIT"`. Raises ValueError with what is wrong and which units are known."""
         match = _TEXT.fullmatch(text.strip())
         if match is None:
-            raise ValueError(f'"{text}" is not a number and a unit. Write it like {cls._examples()}.')
+            raise ValueError(f'"{text}" is not a number and a unit. Write it like {cls.examples()}.')
         digits, suffix, unit = match.groups()
         if unit is None and suffix not in _SUFFIXES:
             suffix, unit = "", suffix
@@ -88,7 +88,8 @@ class Quantity:
         return f"{', '.join(most)} or {last}"
 
     @classmethod
-    def _examples(cls) -> str:
+    def examples(cls) -> str:
+        """Two texts that parse, in quotes, for errors and documentation."""
         return f'"16k {cls.units[0]}" or "500 {cls.units[1]}"'
 
     @classmethod
@@ -105,7 +106,7 @@ class Quantity:
             return cls.parse(value)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         problem = f"{value} has no unit. " if number else ""
-        raise ValueError(f"{problem}Write a number and a unit in quotes, like {cls._examples()}.")
+        raise ValueError(f"{problem}Write a number and a unit in quotes, like {cls.examples()}.")
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: type[Any], handler: GetCoreSchemaHandler) -> CoreSchema:

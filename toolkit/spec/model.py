@@ -1,10 +1,11 @@
 """`[model]`: the architecture. A preset fills what is left open; single options override it."""
 
-from typing import Any, Literal, Self
+from collections.abc import Iterator
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from toolkit.spec.section import Section
+from toolkit.spec.section import Conflict, Section
 
 Norm = Literal["rmsnorm", "layernorm"]
 Positions = Literal["rope", "learned", "none"]
@@ -59,7 +60,7 @@ class GPT(Section):
     head_dim: int | None = Field(default=None, ge=2)
     """Width of a head. Default: `d_model / n_heads`."""
     d_ff: int | None = Field(default=None, ge=8)
-    """Width of the feed-forward layer. Default: 4 d_model; for SwiGLU 8/3 d_model, rounded up to a multiple of 64."""
+    """Width of the feed-forward layer. Default: 4 d_model; for SwiGLU 8/3 d_model, up to a multiple of 64."""
     max_sequence_length: int | None = Field(default=None, ge=8)
     """Longest row the model takes. Default: `data.sequence_length`."""
     norm: Norm | None = None
@@ -79,19 +80,18 @@ class GPT(Section):
     """Start the output projections of attention and feed-forward at zero."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
 
-    @model_validator(mode="after")
-    def _shapes_agree(self) -> Self:
-        problems = []
+    def conflicts(self) -> Iterator[Conflict]:
         if self.head_dim is None and self.d_model % self.n_heads:
-            problems.append(
-                f"d_model = {self.d_model} is not divisible by n_heads = {self.n_heads}. "
-                "Change one of them, or set head_dim."
+            yield Conflict(
+                ("d_model", "n_heads", "head_dim"),
+                f"{self.d_model} is not divisible by n_heads = {self.n_heads}. "
+                "Change one of them, or set head_dim.",
             )
         if self.n_kv_heads is not None and self.n_heads % self.n_kv_heads:
-            problems.append(f"n_heads = {self.n_heads} is not divisible by n_kv_heads = {self.n_kv_heads}.")
-        if problems:
-            raise ValueError(" ".join(problems))
-        return self
+            yield Conflict(
+                ("n_kv_heads", "n_heads"),
+                f"{self.n_kv_heads} doesn't divide n_heads = {self.n_heads}.",
+            )
 
 
 class GPTArchitecture(Section):

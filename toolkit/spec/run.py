@@ -1,11 +1,17 @@
 """`[run]`: execution. Nothing here changes the result, so nothing here is part of the fingerprint."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from toolkit.spec.duration import Interval
-from toolkit.spec.section import Section
+from toolkit.spec.section import Allowed, Section
+
+Device = Annotated[
+    str,
+    Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$"),
+    Allowed('"auto", "cpu", "mps", "cuda" or "cuda:N"'),
+]
 
 
 class Keep(Section):
@@ -33,7 +39,7 @@ class Rates(Section):
 class Run(Section):
     """`[run]`: where and how a stage is carried out."""
 
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")
+    device: Device = "auto"
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """`auto` takes bfloat16 where the hardware multiplies it fast."""
     compile: Literal["auto", "on", "off"] = "auto"

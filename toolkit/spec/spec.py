@@ -9,11 +9,15 @@ from toolkit.spec.data import Data
 from toolkit.spec.model import Model
 from toolkit.spec.objective import Objective
 from toolkit.spec.run import Run
-from toolkit.spec.section import Section
+from toolkit.spec.section import Allowed, Conflict, Section
 from toolkit.spec.train import Train
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
-Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+Name = Annotated[
+    str,
+    Field(pattern=NAME_PATTERN),
+    Allowed('text in quotes: at most 64 of a-z, 0-9, ".", "_" and "-", the first a letter or digit'),
+]
 
 
 class Spec(Section):
@@ -29,17 +33,17 @@ class Spec(Section):
     train: Train
     run: Run = Run()
 
-    def cross_section_problems(self) -> Iterator[tuple[tuple[str, ...], str]]:
-        """What is wrong between sections, as (key path, message)."""
+    def conflicts(self) -> Iterator[Conflict]:
+        rows = self.data.sequence_length
         limit = self.model.max_sequence_length
-        if limit is not None and self.data.sequence_length > limit:
-            yield (
-                ("data", "sequence_length"),
-                f"{self.data.sequence_length} is longer than model.max_sequence_length = {limit}.",
+        if limit is not None and rows > limit:
+            yield Conflict(
+                ("data.sequence_length", "model.max_sequence_length"),
+                f"{rows} is longer than model.max_sequence_length = {limit}.",
             )
         batch = self.train.batch
-        if batch.unit == "tokens" and batch.value < self.data.sequence_length:
-            yield (
-                ("train", "batch"),
-                f'"{batch}" is less than one row: data.sequence_length is {self.data.sequence_length} tokens.',
+        if batch.unit == "tokens" and batch.value < rows:
+            yield Conflict(
+                ("train.batch", "data.sequence_length"),
+                f'"{batch}" is less than one row of data.sequence_length = {rows} tokens.',
             )
