@@ -1,0 +1,214 @@
+"""From `[data]` to a corpus: read, train the tokenizer, tokenise, pack; each part cached on its own."""
+
+import errno
+import fcntl
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from toolkit.data.corpus import Corpus, Split
+from toolkit.data.errors import DataError
+from toolkit.data.progress import Progress, Silent, check
+from toolkit.data.rows import SourceRows, pack_source
+from toolkit.data.shards import TokenSource, finished
+from toolkit.data.sources import Reader, open_source
+from toolkit.data.split import cutoff, digest
+from toolkit.data.tokenise import as_utf8, tokenise
+from toolkit.data.tokenizer import TextTokenizer
+from toolkit.plan.corpus import CorpusFacts, SourceFacts, cache_root, write_facts
+from toolkit.plan.fingerprint import fingerprint
+from toolkit.spec.data import BytesTokenizer, Data, PretrainedTokenizer
+from toolkit.store.atomic import write_atomic
+
+_VERSION = 1
+"""Raised when the same source and tokenizer would give other shards."""
+
+_SAMPLE = 32 << 20
+"""Characters that a tokenizer is trained on."""
+
+_SCAN = 512 << 20
+"""Characters of each source that the sample is drawn from."""
+
+
+def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Corpus:
+    """The corpus of a `[data]` section. What an earlier call finished is not done again.
+
+    Shards are kept per source and tokenizer, rows per sequence length and held-out share: other weights, another
+    order or more sources tokenise nothing again. (A trained tokenizer is another one when its sources are.)
+
+    Args:
+        cache: Where shards are kept; `cache_root()` by default.
+        progress: Told how far it is; may stop it.
+
+    Raises:
+        DataError: A source is missing, empty, binary, undecodable or too small, or the disk is full.
+        PreparationStopped: `progress` asked for it; the next call goes on after the last whole shard.
+    """
+    root = cache or cache_root()
+    watch = progress or Silent()
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        return _prepare(data, root, watch)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise DataError(
+                root,
+                "the disk is full; whole shards are kept. Free some space or set TK_CACHE to another disk",
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise DataError(
+                error.filename or root, f"{error.strerror}; set TK_CACHE to a folder that can be written"
+            ) from error
+        raise
+
+
+def _prepare(data: Data, root: Path, progress: Progress) -> Corpus:
+    readers = [open_source(source, root) for source in data.sources]
+    keys = [fingerprint(reader.identity()) for reader in readers]
+    tokenizer = _tokenizer(data, readers, keys, root, progress)
+    tokens: list[TokenSource] = []
+    rows: list[SourceRows] = []
+    for reader, key in zip(readers, keys, strict=True):
+        name = fingerprint([_VERSION, key, tokenizer.fingerprint])[:32]
+        folder = root / "tokens" / name
+        with _alone(folder, progress):
+            source = _tokens(reader, key, tokenizer, folder, progress)
+            rows.append(
+                pack_source(
+                    source,
+                    sequence_length=data.sequence_length,
+                    validation=data.validation,
+                    end=tokenizer.end_of_text_id,
+                    earlier=tokens,
+                    progress=progress,
+                )
+            )
+        tokens.append(source)
+    facts = _facts(data, tokenizer, tokens, rows)
+    _check_size(data, readers, facts)
+    write_facts(data, facts, cache=root)
+    weights = [source.weight for source in data.sources]
+    trained = [
+        (part.train, weight) for part, weight in zip(rows, weights, strict=True) if part.train.facts.rows
+    ]
+    held_out = [part.validation for part in rows if part.validation.facts.rows]
+    return Corpus(
+        Split(tuple(part for part, _ in trained), tuple(weight for _, weight in trained)),
+        Split(tuple(held_out), (1.0,) * len(held_out)),
+        tokenizer,
+        facts,
+        data.sequence_length,
+    )
+
+
+def _tokenizer(
+    data: Data, readers: Sequence[Reader], keys: Sequence[str], root: Path, progress: Progress
+) -> TextTokenizer:
+    """The tokenizer asked for, from the cache or trained now on what is not held out."""
+    from toolkit.data.training import sample, train
+
+    spec = data.tokenizer
+    if isinstance(spec, PretrainedTokenizer):
+        return TextTokenizer.read(Path(spec.path).expanduser())
+    if isinstance(spec, BytesTokenizer):
+        return train(spec, [])
+    # Neither the order nor the weights of the sources matter: editing them tokenises nothing again.
+    identity = [_VERSION, spec.model_dump(mode="json"), data.validation, sorted(set(keys))]
+    path = root / "tokenizers" / fingerprint(identity)[:32] / "tokenizer.json"
+    with _alone(path.parent, progress):
+        if not path.exists():
+            progress.start("reading", None)
+            each = _SAMPLE // len(readers)
+            texts = [
+                text
+                for _, reader in sorted(zip(keys, readers, strict=True), key=lambda pair: pair[0])
+                for text in sample(_held_in(reader, data.validation, progress), each)
+            ]
+            if not texts:
+                raise DataError(readers[0].name, "empty: there is no text to train a tokenizer on")
+            progress.start("training the tokenizer", None)
+            write_atomic(path, train(spec, texts).json)
+        return TextTokenizer.read(path)
+
+
+def _held_in(reader: Reader, share: float, progress: Progress) -> Iterator[tuple[bytes, str]]:
+    limit, scanned = cutoff(share), 0
+    for document in reader.documents():
+        text = as_utf8(document)
+        hashed = digest(text)
+        if int.from_bytes(hashed[:8], "little") >= limit and text.strip():
+            yield hashed, text.decode()
+        scanned += len(text)
+        progress.advance(len(text))
+        check(progress)
+        if scanned > _SCAN:
+            return
+
+
+def _tokens(
+    reader: Reader, key: str, tokenizer: TextTokenizer, folder: Path, progress: Progress
+) -> TokenSource:
+    if (source := finished(folder)) is not None:
+        return source
+    source = tokenise(reader, tokenizer, folder, progress)
+    if fingerprint(reader.identity()) != key:
+        shutil.rmtree(folder)
+        raise DataError(reader.name, "changed while it was read; run again when nothing writes to it")
+    return source
+
+
+def _facts(
+    data: Data, tokenizer: TextTokenizer, tokens: Sequence[TokenSource], rows: Sequence[SourceRows]
+) -> CorpusFacts:
+    digests = [source.index.digest for source in tokens]
+    return CorpusFacts(
+        fingerprint=fingerprint(
+            [_VERSION, tokenizer.fingerprint, data.sequence_length, data.validation, digests]
+        ),
+        vocab_size=tokenizer.vocab_size,
+        sources=tuple(
+            SourceFacts(
+                kind=spec.kind,
+                fingerprint=source.index.digest,
+                train=part.train.facts,
+                validation=part.validation.facts,
+                duplicates=source.index.totals.duplicates + part.dropped,
+                skipped=source.index.totals.skipped,
+            )
+            for spec, source, part in zip(data.sources, tokens, rows, strict=True)
+        ),
+    )
+
+
+def _check_size(data: Data, readers: Sequence[Reader], facts: CorpusFacts) -> None:
+    for reader, source in zip(readers, facts.sources, strict=True):
+        total = source.train + source.validation
+        if total.tokens < data.sequence_length and source.duplicates < total.documents:
+            raise DataError(
+                reader.name,
+                f"too small: {total.tokens} tokens, less than one row of {data.sequence_length}; "
+                "add text or lower data.sequence_length",
+            )
+    if not facts.validation.documents or not facts.train.documents:
+        raise DataError(
+            readers[0].name,
+            f"too small: {(facts.train + facts.validation).documents} document in all, "
+            "so none can be held out for validation; add documents",
+        )
+
+
+@contextmanager
+def _alone(folder: Path, progress: Progress) -> Iterator[None]:
+    """Holds a folder of the cache: another process that prepares the same waits, and then finds it done."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                check(progress)
+                time.sleep(0.1)
+        yield

@@ -1,0 +1,155 @@
+"""`files`: text, JSONL, Parquet and CSV files, plain or compressed."""
+
+import glob
+import hashlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from toolkit.data.errors import DataError
+from toolkit.data.sources.document import Document
+from toolkit.data.sources.rows import read_csv, read_jsonl, read_parquet
+from toolkit.data.sources.text import read_text
+from toolkit.plan.fingerprint import fingerprint
+from toolkit.spec.data import FilesSource
+from toolkit.store.atomic import write_atomic
+
+_FORMATS = {
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+    ".parquet": "parquet",
+    ".csv": "csv",
+    ".tsv": "csv",
+}
+_COMPRESSED = {".gz", ".zst"}
+# A file system's clock ticks coarsely: a hash taken this soon after a write may miss the next write.
+_SETTLED_NANOSECONDS = 2_000_000_000
+
+
+@dataclass(frozen=True)
+class _File:
+    name: str
+    path: Path
+
+
+class Files:
+    """A file, every file below a folder, or those that a glob matches, in the order of their names."""
+
+    def __init__(self, source: FilesSource, cache: Path | None = None) -> None:
+        self._source = source
+        self._cache = cache
+
+    @property
+    def name(self) -> str:
+        return self._source.path
+
+    @cached_property
+    def _files(self) -> list[_File]:
+        path = Path(self._source.path).expanduser()
+        if path.is_file():
+            return [_File(path.name, path)]
+        if path.is_dir():
+            paths, root = [p for p in path.rglob("*") if p.is_file()], path
+        else:
+            # Path.glob can't start at an absolute pattern.
+            matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
+            paths = [Path(match) for match in matches if Path(match).is_file()]
+            root = Path(os.path.commonpath([p.parent for p in paths])) if paths else path
+        found = [_File(p.relative_to(root).as_posix(), p) for p in paths]
+        visible = [file for file in found if not any(part.startswith(".") for part in Path(file.name).parts)]
+        if not visible:
+            raise DataError(self._source.path, _why_nothing(path))
+        return sorted(visible, key=lambda file: file.name)
+
+    @property
+    def size(self) -> int | None:
+        plain = all(file.path.suffix not in _COMPRESSED for file in self._files)
+        return sum(file.path.stat().st_size for file in self._files) if plain else None
+
+    def identity(self) -> dict[str, Any]:
+        known = self._known_hashes()
+        hashes = {file.name: _hash(file, known) for file in self._files}
+        if self._cache is not None and hashes != known:
+            path = self._hashes_path(self._cache)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomic(path, json.dumps(hashes).encode())
+        source = self._source
+        return {
+            "kind": "files",
+            "format": source.format,
+            "text_key": source.text_key,
+            "encoding": source.encoding,
+            "files": [[name, entry["sha256"]] for name, entry in hashes.items()],
+        }
+
+    def documents(self, skip: int = 0) -> Iterator[Document]:
+        return islice(self._all(), skip, None)
+
+    def _all(self) -> Iterator[Document]:
+        alone = len(self._files) == 1
+        for file in self._files:
+            kind = self._format(file.path)
+            if kind == "text":
+                yield from read_text(file.path, self._source.encoding, alone=alone)
+            elif kind == "jsonl":
+                yield from read_jsonl(file.path, self._source.text_key, self._source.encoding)
+            elif kind == "csv":
+                yield from read_csv(file.path, self._source.text_key, self._source.encoding)
+            else:
+                yield from read_parquet(file.path, self._source.text_key)
+
+    def _format(self, path: Path) -> str:
+        if self._source.format != "auto":
+            return self._source.format
+        suffixes = [suffix.lower() for suffix in path.suffixes]
+        if suffixes and suffixes[-1] in _COMPRESSED:
+            suffixes.pop()
+        return _FORMATS.get(suffixes[-1], "text") if suffixes else "text"
+
+    def _hashes_path(self, cache: Path) -> Path:
+        place = str(Path(self._source.path).expanduser().absolute())
+        return cache / "hashes" / f"{fingerprint(place)[:32]}.json"
+
+    def _known_hashes(self) -> dict[str, dict[str, Any]]:
+        if self._cache is None:
+            return {}
+        try:
+            known = json.loads(self._hashes_path(self._cache).read_bytes())
+        except (FileNotFoundError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+
+def _hash(file: _File, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The file's sha256, from memory when its size, inode and times are those it was hashed at."""
+    status = file.path.stat()
+    stamp = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
+    entry = known.get(file.name)
+    if entry is not None and entry.get("stamp") == stamp:
+        return entry
+    try:
+        with file.path.open("rb") as opened:
+            digest = hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(file.path, f"can't be read: {error.strerror}") from error
+    settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NANOSECONDS
+    return {"sha256": digest, "stamp": stamp if settled else None}
+
+
+def _why_nothing(path: Path) -> str:
+    if path.is_dir():
+        return "this folder holds no files"
+    if glob.has_magic(str(path)):
+        return f"no file matches this pattern (relative paths start at {Path.cwd()})"
+    near = []
+    if path.parent.is_dir():
+        near = get_close_matches(path.name, [p.name for p in path.parent.iterdir()], n=1)
+    hint = f" Did you mean {path.parent / near[0]}?" if near else ""
+    return f"no such file or folder (relative paths start at {Path.cwd()}).{hint}"

@@ -1,0 +1,87 @@
+"""`hub`: data sets of the Hugging Face hub, or local folders, through the `datasets` library."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from toolkit.data.errors import DataError
+from toolkit.data.sources.document import Document
+from toolkit.data.sources.files import Files
+from toolkit.data.sources.rows import as_text, missing_key
+from toolkit.spec.data import FilesSource, HubSource
+
+_OFFLINE = (
+    "To work offline, download it once (`hf download --repo-type dataset {path} --local-dir FOLDER`) "
+    "and set path to that folder"
+)
+
+
+class Hub:
+    """Rows of one split. A data set on the hub is read once: what was prepared is what later runs use."""
+
+    def __init__(self, source: HubSource, cache: Path | None = None) -> None:
+        self._source = source
+        self._cache = cache
+
+    @property
+    def name(self) -> str:
+        return self._source.path
+
+    @property
+    def size(self) -> None:
+        return None
+
+    def identity(self) -> dict[str, Any]:
+        identity = self._source.model_dump(mode="json", exclude={"weight", "streaming"})
+        if Path(self._source.path).is_dir():
+            del identity["path"]
+            files = Files(FilesSource(kind="files", path=self._source.path), self._cache)
+            identity["files"] = files.identity()["files"]
+        return identity
+
+    def documents(self, skip: int = 0) -> Iterator[Document]:
+        source, limit = self._source, self._source.max_documents
+        rows = self._load()
+        if skip:
+            rows = rows.skip(skip)
+        if limit is not None:
+            rows = rows.take(max(limit - skip, 0))
+        number = skip
+        try:
+            for row in rows:
+                number += 1
+                origin = f"{source.path}:{number}"
+                if source.text_key not in row:
+                    raise DataError(origin, missing_key(source.text_key, row))
+                yield Document(as_text(row[source.text_key], source.text_key, origin), origin)
+        except (OSError, EOFError) as error:
+            raise self._unreachable(error) from error
+
+    def _load(self) -> Any:
+        import datasets
+
+        source = self._source
+        try:
+            return datasets.load_dataset(
+                source.path,
+                name=source.name,
+                split=source.split,
+                revision=source.revision,
+                streaming=source.streaming,
+            )
+        except (ValueError, datasets.exceptions.DatasetsError) as error:
+            raise DataError(
+                source.path, f"the datasets library can't open it: {_first_line(error)}"
+            ) from error
+        except (OSError, RuntimeError) as error:
+            raise self._unreachable(error) from error
+
+    def _unreachable(self, error: Exception) -> DataError:
+        return DataError(
+            self._source.path,
+            f"can't be reached on the hub: {_first_line(error)}. " + _OFFLINE.format(path=self._source.path),
+        )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

@@ -1,0 +1,188 @@
+"""Documents to token shards: duplicates dropped, every core busy, resumable after the last whole shard."""
+
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import chain
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from toolkit.data.errors import DataError
+from toolkit.data.progress import Progress, check
+from toolkit.data.shards import (
+    SHARD_TOKENS,
+    Counts,
+    Tokens,
+    TokenSource,
+    finish,
+    finished,
+    whole_shards,
+    write_shard,
+)
+from toolkit.data.sources import Document, Reader
+from toolkit.data.split import Seen, as_hashes, digest
+from toolkit.data.tokenizer import TextTokenizer
+
+_BATCH_BYTES = 2 << 20
+_BATCH_DOCUMENTS = 4096
+_LONGEST_SEGMENT = 1 << 18
+"""Characters encoded in one go: a longer document would keep one core busy while the others wait."""
+
+Ids = NDArray[np.unsignedinteger]
+
+
+class Kept(NamedTuple):
+    """A document to tokenise, and the counts of the source when it was read."""
+
+    text: str
+    n_bytes: int
+    digest: bytes
+    so_far: Counts
+
+
+def tokenise(
+    reader: Reader,
+    tokenizer: TextTokenizer,
+    folder: Path,
+    progress: Progress,
+    *,
+    shard_tokens: int = SHARD_TOKENS,
+) -> TokenSource:
+    """The source's tokens in `folder`, from the cache or made now; goes on where an earlier call ended.
+
+    Raises:
+        DataError: The source can't be read, or holds no text.
+        PreparationStopped: `progress` asked for it.
+    """
+    if (done := finished(folder)) is not None:
+        return done
+    progress.start("tokenising", reader.size)
+    shards = list(whole_shards(folder))
+    seen, start = Seen(), Counts()
+    for shard in shards:
+        shard.verify()
+        seen.add(shard.hashes)
+        start = shard.index.so_far
+        progress.advance(shard.index.bytes)
+    number = len(shards)
+    waiting: list[Tokens] = []
+    length = 0
+    batches = _Batches(reader, seen, start)
+    for batch, ids in _encoded(batches, tokenizer):
+        for kept, document in zip(batch, ids, strict=True):
+            waiting.append(Tokens(document, kept.n_bytes, kept.digest))
+            length += len(document) + 1
+            if length >= shard_tokens:
+                write_shard(folder, number, waiting, tokenizer.end_of_text_id, kept.so_far)
+                number, waiting, length = number + 1, [], 0
+        progress.advance(sum(kept.n_bytes for kept in batch))
+        check(progress)
+    totals = batches.counts
+    if waiting:
+        write_shard(folder, number, waiting, tokenizer.end_of_text_id, totals)
+    elif not number:
+        raise DataError(reader.name, "empty: there is no text in it")
+    return finish(folder, totals)
+
+
+class _Batches:
+    """Reads a source in batches of documents that hold text not seen before.
+
+    Attributes:
+        counts: Of the source so far.
+    """
+
+    def __init__(self, reader: Reader, seen: Seen, start: Counts) -> None:
+        self._documents = reader.documents(skip=start.read)
+        self._seen = seen
+        self.counts = start
+
+    def __iter__(self) -> Iterator[list[Kept]]:
+        while texts := self._read():
+            yield self._kept(texts)
+
+    def _read(self) -> list[bytes]:
+        texts: list[bytes] = []
+        size = 0
+        for document in self._documents:
+            texts.append(as_utf8(document))
+            size += len(texts[-1])
+            if size >= _BATCH_BYTES or len(texts) >= _BATCH_DOCUMENTS:
+                break
+        return texts
+
+    def _kept(self, texts: list[bytes]) -> list[Kept]:
+        digests = [digest(text) for text in texts]
+        filled = np.array([bool(text.strip()) for text in texts])
+        fresh = np.zeros(len(texts), bool)
+        fresh[filled] = self._seen.new(as_hashes(digests)[filled])
+        read, duplicates, skipped = self.counts.read, self.counts.duplicates, self.counts.skipped
+        kept = []
+        for i, text in enumerate(texts):
+            read += 1
+            if not filled[i]:
+                skipped += 1
+            elif not fresh[i]:
+                duplicates += 1
+            else:
+                so_far = Counts.model_construct(read=read, duplicates=duplicates, skipped=skipped)
+                kept.append(Kept(text.decode(), len(text), digests[i], so_far))
+        self.counts = Counts(read=read, duplicates=duplicates, skipped=skipped)
+        return kept
+
+
+def as_utf8(document: Document) -> bytes:
+    """The document's bytes. Half a surrogate pair, which JSON can spell but no text can hold, is replaced."""
+    try:
+        return document.text.encode()
+    except UnicodeEncodeError:
+        return document.text.encode("utf-16", "surrogatepass").decode("utf-16", "replace").encode()
+
+
+def _encoded(batches: _Batches, tokenizer: TextTokenizer) -> Iterator[tuple[list[Kept], list[Ids]]]:
+    """Each batch with the ids of its documents; the next batch is read while one is being encoded."""
+    with ThreadPoolExecutor(1) as pool:
+        before: tuple[list[Kept], Future[list[Ids]]] | None = None
+        for batch in batches:
+            future = pool.submit(encode, [kept.text for kept in batch], tokenizer)
+            if before is not None:
+                yield before[0], before[1].result()
+            before = batch, future
+        if before is not None:
+            yield before[0], before[1].result()
+
+
+def encode(texts: list[str], tokenizer: TextTokenizer) -> list[Ids]:
+    """The ids of each text; long texts are encoded in segments."""
+    segments = [list(split_segments(text)) for text in texts]
+    ids = iter(tokenizer.encode_batch(list(chain.from_iterable(segments))))
+    joined = []
+    for parts in segments:
+        encoded = [next(ids) for _ in parts]
+        joined.append(encoded[0] if len(encoded) == 1 else np.concatenate(encoded))
+    return joined
+
+
+def split_segments(text: str, longest: int = _LONGEST_SEGMENT) -> Iterator[str]:
+    """Cuts a long text where a byte-level tokenizer would cut it anyway: before a newline that follows
+    a letter or a digit. Without such a place, before any newline or space, else at the limit.
+    """
+    start = 0
+    while len(text) - start > longest:
+        end = _last_cut(text, start + 1, start + longest)
+        yield text[start:end]
+        start = end
+    yield text[start:]
+
+
+def _last_cut(text: str, low: int, high: int) -> int:
+    place = high
+    while (place := text.rfind("\n", low, place)) > 0:
+        if text[place - 1].isalnum():
+            return place
+    for mark in ("\n", " "):
+        if (place := text.rfind(mark, low, high)) > 0:
+            return place
+    return high

@@ -1,0 +1,133 @@
+"""Tokenizers: text to ids and back, kept as a `tokenizer.json` that other software reads."""
+
+import json
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tokenizers import Encoding
+from tokenizers import Tokenizer as Backend
+
+from toolkit.data.errors import DataError
+from toolkit.plan.fingerprint import fingerprint
+
+END_OF_TEXT = "<|endoftext|>"
+# What tokenizers of known families call the end of a text, tried in this order.
+_ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
+_LARGEST_FILE = 256 << 20
+
+
+class TextTokenizer:
+    """A tokenizer of the `tokenizers` library and the id that begins and ends a document.
+
+    Attributes:
+        vocab_size: One more than the largest id.
+        end_of_text_id: Stands before the first and after the last token of a document.
+        json: The bytes of its `tokenizer.json`.
+    """
+
+    def __init__(self, json: bytes, end_of_text: str | None = None) -> None:
+        """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
+        self.json = json
+        try:
+            self._backend = Backend.from_str(json.decode("utf-8"))
+        except Exception as error:
+            raise ValueError(f"not a tokenizer.json: {error}") from error
+        # A document that happens to contain "<|endoftext|>" holds those characters, not the end of a text.
+        self._backend.encode_special_tokens = True
+        self._backend.no_padding()
+        self._backend.no_truncation()
+        vocabulary = self._backend.get_vocab(with_added_tokens=True)
+        ends = (end_of_text,) if end_of_text is not None else _ENDS
+        named = [vocabulary[end] for end in ends if end in vocabulary]
+        if not named:
+            raise ValueError(f"no token ends a text; one of these was expected: {', '.join(ends)}")
+        self.end_of_text_id: int = named[0]
+        self.vocab_size: int = max(vocabulary.values()) + 1
+
+    @classmethod
+    def read(cls, path: Path) -> "TextTokenizer":
+        """Reads a `tokenizer.json`, or a folder that holds one; the end of a text is the one that the
+        `tokenizer_config.json` beside it names, else a well-known one.
+
+        Raises:
+            DataError: The file is missing, too large, not a tokenizer, or has no end of a text.
+        """
+        file = path / "tokenizer.json" if path.is_dir() else path
+        try:
+            if file.stat().st_size > _LARGEST_FILE:
+                raise DataError(file, f"larger than {_LARGEST_FILE >> 20} MB: not a tokenizer.json")
+            return cls(file.read_bytes(), _end_in_config(file.with_name("tokenizer_config.json")))
+        except OSError as error:
+            raise DataError(file, f"can't be read: {error.strerror}") from error
+        except ValueError as error:
+            raise DataError(file, str(error)) from error
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Of what it does, not of how its file is laid out."""
+        return fingerprint({"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id})
+
+    @property
+    def dtype(self) -> np.dtype[np.unsignedinteger]:
+        """The smallest unsigned type that holds every id."""
+        return np.dtype(np.min_scalar_type(self.vocab_size - 1))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.unsignedinteger]]:
+        """The ids of each text, without the ids that stand around it. Uses every core; frees the GIL."""
+        encodings: list[Encoding] = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.array(encoding.ids, self.dtype) for encoding in encodings]
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of one text, as for a prompt."""
+        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        return ids
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of some ids; ids that mark ends and the like write nothing."""
+        text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
+        return text
+
+    def decoder(self) -> "Decoder":
+        """For writing text as its ids arrive."""
+        return Decoder(self)
+
+
+class Decoder:
+    """Turns a stream of ids into a stream of text. A character is held back until its bytes are complete."""
+
+    def __init__(self, tokenizer: TextTokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._written: list[int] = []
+        self._held: list[int] = []
+
+    def push(self, token_id: int) -> str:
+        """The text that this id completes, possibly none."""
+        self._held.append(token_id)
+        text = self._pending()
+        if not text or text.endswith("\N{REPLACEMENT CHARACTER}"):
+            return ""
+        self._written, self._held = self._held, []
+        return text
+
+    def flush(self) -> str:
+        """What is held back, at the end of the stream."""
+        text = self._pending()
+        self._written, self._held = [], []
+        return text
+
+    def _pending(self) -> str:
+        # Decoded behind what was written last, for decoders that treat the first token apart.
+        before = self._tokenizer.decode(self._written)
+        return self._tokenizer.decode(self._written + self._held)[len(before) :]
+
+
+def _end_in_config(path: Path) -> str | None:
+    try:
+        named = json.loads(path.read_bytes()).get("eos_token")
+    except (FileNotFoundError, ValueError, AttributeError):
+        return None
+    content = named.get("content") if isinstance(named, dict) else named
+    return content if isinstance(content, str) else None
