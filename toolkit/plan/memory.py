@@ -1,6 +1,6 @@
 """Peak memory of a training step, term by term, and the micro-batch that fits.
 
-Every byte count of the project is in this file. The terms follow what the modules of `models` keep for
+The terms follow what the modules of `models` keep for
 the backward pass: parameters are float32 and are cast to the precision of the products at each use.
 """
 
@@ -8,13 +8,16 @@ from pydantic import BaseModel, ConfigDict
 
 from toolkit.plan.machine import Machine, Precision
 from toolkit.plan.sizes import block_matrices, count_parameters
-from toolkit.spec.model import Architecture
+from toolkit.spec.model import Architecture, Norm
 from toolkit.spec.train import Optimizer
 
 FLOAT = 4
 """Bytes of a float32: parameters, gradients, optimizer state."""
 
 PRECISION_BYTES: dict[str, int] = {"bfloat16": 2, "float32": 4}
+
+INDEX = 8
+"""Bytes of a token id or a target on its way through the model."""
 
 LOGITS_AT_ONCE = 1 << 22
 """Logits that the cross-entropy holds at once (`models.cross_entropy`)."""
@@ -45,6 +48,7 @@ class Memory(BaseModel):
     casts: int
     """Copies of the matrices in the precision of the products, held until the backward pass has used them."""
     gradients: int
+    """All of them where micro-batches accumulate; else what exceeds the terms that their making frees."""
     optimizer: int
     activations: int
     """What the blocks keep for the backward pass, for all rows of a micro-batch."""
@@ -63,19 +67,31 @@ def estimate_memory(
     precision: Precision,
     device: str,
     optimizer: Optimizer,
+    accumulates: bool = True,
 ) -> Memory:
-    """Peak memory on `device` of training with micro-batches of `rows` rows."""
+    """Peak memory on `device` of training with micro-batches of `rows` rows.
+
+    Args:
+        accumulates: Whether a step has several micro-batches, so that the gradients of the first are
+            there while the next one runs.
+    """
     size = PRECISION_BYTES[precision]
     parameters = count_parameters(arch).total
     matrices = arch.n_layers * block_matrices(arch)
     tokens = rows * sequence_length
-    terms = {
-        "weights": FLOAT * parameters,
+    passing = {
         "casts": size * matrices if size != FLOAT else 0,
-        "gradients": FLOAT * parameters,
-        "optimizer": optimizer_bytes(arch, optimizer),
         "activations": tokens * activation_bytes_per_token(arch, sequence_length, precision, device),
         "logits": logit_bytes(arch, tokens, precision),
+    }
+    gradients = FLOAT * parameters
+    if not accumulates:
+        gradients = max(0, gradients - sum(passing.values()))
+    terms = {
+        "weights": FLOAT * parameters,
+        "gradients": gradients,
+        "optimizer": optimizer_bytes(arch, optimizer),
+        **passing,
         "runtime": CUDA_RUNTIME if device.startswith("cuda") else CPU_RUNTIME,
     }
     return Memory(**terms, total=sum(terms.values()))
@@ -95,44 +111,54 @@ def activation_bytes_per_token(
 ) -> int:
     """What autograd keeps of the trunk for a token."""
     size = PRECISION_BYTES[precision]
+    norm = _norm_bytes(arch.norm, arch.d_model, 1, size, device)
+    mask = 1 if device.startswith("cuda") else size
+    dropped = mask * arch.d_model if arch.dropout else 0
     block = (
-        _norm_bytes(arch, arch.d_model, size)
+        2 * norm
         + _attention_bytes(arch, sequence_length, precision, device)
-        + _norm_bytes(arch, arch.d_model, size)
         + _feed_forward_bytes(arch, size)
+        + 2 * dropped
     )
-    final = _norm_bytes(arch, arch.d_model, size) + size * arch.d_model
-    ids = 8 * 2
-    return arch.n_layers * block + final + ids
+    ids, output = 2 * INDEX, size * arch.d_model
+    return ids + dropped + arch.n_layers * block + norm + output
 
 
-def _norm_bytes(arch: Architecture, width: int, size: int) -> int:
-    """A norm's input and its statistics in float32."""
-    statistics = FLOAT * (2 if arch.norm == "layernorm" else 1)
-    return size * width + statistics
+def _norm_bytes(norm: Norm, width: int, vectors: int, size: int, device: str) -> int:
+    """A norm's input and statistics, for `vectors` vectors of `width` numbers together.
+
+    PyTorch's RMSNorm is one kernel on CUDA; elsewhere it is made of steps in float32, of which the
+    input and the quotient are kept.
+    """
+    if norm == "layernorm":
+        return size * (width + 2 * vectors)
+    if device.startswith("cuda"):
+        return size * width + FLOAT * vectors
+    return FLOAT * (2 * width + vectors)
 
 
 def _attention_bytes(arch: Architecture, sequence_length: int, precision: Precision, device: str) -> int:
-    """Inputs of the projections, queries, keys and values at each stage, and what the kernel keeps."""
+    """Input of the projections, queries and keys before their norm, and what the kernel keeps."""
     size = PRECISION_BYTES[precision]
     queries, keys = arch.n_heads * arch.head_dim, arch.n_kv_heads * arch.head_dim
-    kept = size * arch.d_model  # input of the three projections
+    kept = size * arch.d_model
     if arch.qk_norm:
-        kept += size * (queries + keys) + FLOAT * (arch.n_heads + arch.n_kv_heads)
-    kept += size * (queries + 2 * keys)  # what the kernel reads
-    kept += size * queries  # its output, which the output projection reads
-    if arch.dropout:
-        kept += 2 * size * arch.n_heads * sequence_length + size * arch.d_model
-    elif _attention_is_blocked(sequence_length, precision, device):
-        kept += size * queries  # scaled queries
-        kept += size * arch.n_heads * _probabilities_per_query(sequence_length)
+        kept += _norm_bytes("rmsnorm", queries + keys, arch.n_heads + arch.n_kv_heads, size, device)
+    if attention_is_blocked(arch, sequence_length, precision, device):
+        # Queries, keys and values of as many heads, and the output; the probabilities of every block.
+        kept += size * (4 * queries + arch.n_heads * _probabilities_per_query(sequence_length))
+    elif arch.dropout and not device.startswith("cuda"):
+        # No fused kernel: all in float32, with the probabilities before and after dropout and its mask.
+        kept += FLOAT * (3 * queries + 3 * arch.n_heads * sequence_length) + size * queries
     else:
-        kept += FLOAT * arch.n_heads  # log of the sum of a query's scores
+        kept += size * (2 * queries + 2 * keys) + FLOAT * arch.n_heads  # and the logarithm of each sum
     return kept
 
 
-def _attention_is_blocked(sequence_length: int, precision: Precision, device: str) -> bool:
-    return device == "cpu" and precision == "bfloat16" and sequence_length >= 2 * ATTENTION_BLOCK
+def attention_is_blocked(arch: Architecture, sequence_length: int, precision: Precision, device: str) -> bool:
+    """Whether `models.attention` splits the rows into blocks of queries."""
+    fits = device == "cpu" and precision == "bfloat16" and not arch.dropout
+    return fits and sequence_length >= 2 * ATTENTION_BLOCK
 
 
 def _probabilities_per_query(sequence_length: int) -> int:
@@ -145,18 +171,25 @@ def _probabilities_per_query(sequence_length: int) -> int:
 
 
 def _feed_forward_bytes(arch: Architecture, size: int) -> int:
-    """Input, hidden values before and after the activation; SwiGLU's gate and its product besides."""
+    """Input, hidden values before and after the activation; for SwiGLU gate, its SiLU, values and product."""
     hidden = 4 if arch.activation == "swiglu" else 2
-    return size * (arch.d_model + hidden * arch.d_ff) + (size * arch.d_model if arch.dropout else 0)
+    return size * (arch.d_model + hidden * arch.d_ff)
 
 
 def logit_bytes(arch: Architecture, tokens: int, precision: Precision) -> int:
-    """One chunk of logits, their log-probabilities in float32 and gradients, and the head's own gradients."""
+    """The loss: a chunk of logits, gradients of the hidden states, and those of the head's matrix.
+
+    The larger of two moments: the softmax of a chunk, when two copies in float32 and what is left of the
+    chunk before are at hand, and the sum of the head's gradients, when the product and its float32 form are.
+    """
     size = PRECISION_BYTES[precision]
-    chunk = min(tokens, max(64, LOGITS_AT_ONCE // arch.vocab_size)) * arch.vocab_size
-    per_logit = 2 * size + FLOAT + (2 * FLOAT if arch.logit_softcap else 0)
-    weight = arch.vocab_size * arch.d_model
-    return chunk * per_logit + weight * (FLOAT + 2 * size) + size * tokens * arch.d_model
+    cast = size if size != FLOAT else 0
+    chunk = min(tokens * arch.vocab_size, max(LOGITS_AT_ONCE, arch.vocab_size))
+    head = arch.vocab_size * arch.d_model
+    before = FLOAT if tokens * arch.vocab_size > chunk else cast if arch.logit_softcap else 0
+    softmax = (2 * FLOAT + before) * chunk + (FLOAT + cast) * head
+    gradient = (FLOAT + cast) * chunk + (2 * FLOAT + 2 * cast) * head
+    return max(softmax, gradient) + size * tokens * arch.d_model
 
 
 def choose_micro_batch(
@@ -186,6 +219,7 @@ def choose_micro_batch(
             precision=precision,
             device=device,
             optimizer=optimizer,
+            accumulates=rows < batch_rows,
         ).total
 
     free = SHARE_OF_MEMORY * machine.memory_of(device)

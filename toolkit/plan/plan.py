@@ -199,6 +199,7 @@ def make_plan(
             precision=precision,
             device=device,
             optimizer=optimizer,
+            accumulates=micro_batch < batch_rows,
         ),
         disk=estimate_disk(
             arch, parameters=parameters, optimizer=optimizer, keep=run.keep, steps=steps, facts=facts

@@ -114,7 +114,7 @@ def _of_data(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
 def _of_model(plan: "Plan") -> Iterator[str]:
     obstacle = export_obstacle(plan.architecture)
     if obstacle is not None:
-        yield f"model: can't be exported for other software to read: {obstacle}. tk itself trains and samples it."
+        yield f"model: can't be exported for other software: {obstacle}. tk itself trains and samples it."
 
 
 def _of_machine(plan: "Plan", machine: Machine, free_disk: int | None) -> Iterator[str]:
