@@ -1,0 +1,101 @@
+"""One attempt at training a stage: everything that needs torch."""
+
+from pathlib import Path
+
+from toolkit.data.corpus import Corpus
+from toolkit.engine.checkpointing import Saver
+from toolkit.engine.console import Console
+from toolkit.engine.hardware import Hardware
+from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
+from toolkit.engine.loop import Loop
+from toolkit.engine.recorder import Recorder
+from toolkit.engine.summary import summary
+from toolkit.engine.trainer import NonFinite, Trainer
+from toolkit.plan.plan import Plan
+from toolkit.plan.probe import ProbeRecord, save_probe, workload_key
+from toolkit.store.checkpoints import CheckpointStore
+from toolkit.store.errors import CorruptCheckpoint
+from toolkit.store.events import append_event
+from toolkit.store.lease import Lease
+from toolkit.store.manifest import Checkpoint
+
+PROBE_STEPS = 10
+"""Steps of an attempt before its speed counts as measured."""
+
+
+def attempt_training(
+    plan: Plan, corpus: Corpus, lease: Lease, console: Console, interrupts: Interrupts, attempt: int
+) -> int:
+    """Train from the last good checkpoint to the end; the exit status. Raises StoreError."""
+    run = lease.run
+    assert plan.steps is not None, "the data is prepared, so the length is known"
+    trainer = Trainer(plan, Hardware.of(plan), steps=plan.steps)
+    recorder = Recorder(run, console, attempt=attempt, steps=plan.steps)
+
+    def on_bad(error: CorruptCheckpoint, moved_to: Path) -> None:
+        append_event(run, "corrupt", reason=str(error), moved_to=moved_to.name)
+        console.warn(f"{error} It is kept as {moved_to.name}; the one before it is used.")
+
+    def announce(checkpoint: Checkpoint) -> None:
+        parents = [{"id": parent.id, "role": parent.role} for parent in checkpoint.parents]
+        append_event(
+            run,
+            "checkpoint",
+            id=checkpoint.id,
+            step=checkpoint.step,
+            metrics=checkpoint.metrics,
+            parents=parents,
+        )
+
+    def fail(error: Exception) -> None:
+        append_event(run, "checkpoint_failed", reason=str(error))
+        console.warn(f"{error} Training goes on; the next checkpoint tries again.")
+
+    start = CheckpointStore(run).newest_good(on_bad)
+    saver = Saver(plan, lease, corpus.tokenizer.json, announce, fail)
+    loop = Loop(run, plan, corpus, trainer, saver, recorder, interrupts)
+    if start:
+        loop.restore(start)
+        append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
+        console.say(f"resumed from step {start.step} of {plan.steps}")
+    reason: str | None = None
+    try:
+        finished = loop.carry_out()
+        state = "finished" if finished else "stopped"
+        reason = None if finished else interrupts.reason
+    except NonFinite as error:
+        state, reason = "failed", str(error)
+    finally:
+        recorder.close()
+        _keep_speed(plan, loop)
+    if saver.failure is not None:
+        state, reason = "failed", f"the last checkpoint could not be written: {saver.failure}"
+    append_event(run, state, attempt=attempt, step=loop.state.step, reason=reason, actual=loop.actual())
+    recorder.status(state, loop.state, reason)
+    if state == "failed":
+        console.say(f"error: {reason}. The last good checkpoint is intact.", style="red")
+        return EXIT_FAILED
+    if state == "stopped":
+        console.say(f"stopped at step {loop.state.step} of {plan.steps} ({reason}); the work is saved.")
+        return EXIT_STOPPED
+    for line in summary(plan, loop.state, loop.actual(), str(run)):
+        console.say(line)
+    return EXIT_FINISHED
+
+
+def _keep_speed(plan: Plan, loop: Loop) -> None:
+    """Keep the speed of this attempt for later plans on this kind of machine."""
+    steps, seconds = loop.steps_here, loop.seconds_here
+    if steps < PROBE_STEPS:
+        return
+    save_probe(
+        ProbeRecord(
+            machine=plan.machine,
+            workload=workload_key(plan),
+            tokens_per_second=steps * plan.batch_tokens / seconds,
+            evaluation_tokens_per_second=loop.evaluation_speed or None,
+            peak_flops=loop.trainer.peak_flops,
+            peak_memory=loop.state.peak_memory,
+            seconds=seconds,
+        )
+    )

@@ -1,0 +1,150 @@
+"""A trainer's state into checkpoints and back. Writing goes on beside the training."""
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from toolkit.engine.trainer import Trainer
+from toolkit.plan.plan import Plan
+from toolkit.store.checkpoints import CheckpointStore
+from toolkit.store.errors import StoreError
+from toolkit.store.lease import Lease
+from toolkit.store.manifest import Checkpoint, Parent
+from toolkit.store.status import Best
+
+WEIGHTS = "weights.safetensors"
+OPTIMIZER = "optimizer.safetensors"
+STATE = "state.json"
+PLAN = "plan.json"
+TOKENIZER = "tokenizer.json"
+
+
+class State(BaseModel):
+    """What a run carries from step to step besides its tensors."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    step: int = 0
+    """Steps done."""
+    tokens: int = 0
+    """Units of loss learned from."""
+    flops: float = 0.0
+    """Spent on training, counted from the modules as built."""
+    seconds: float = 0.0
+    """Of training steps, over all attempts."""
+    evaluated_at: int = -1
+    sampled_at: int = -1
+    metrics: dict[str, float] = Field(default_factory=dict)
+    """Last value of each metric."""
+    best: Best | None = None
+    peak_memory: int = 0
+    """Bytes, over all attempts."""
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A copy of the state in host memory, which later steps don't touch."""
+
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Tensor]
+    state: State
+
+    @classmethod
+    def take(cls, trainer: Trainer, state: State) -> "Snapshot":
+        weights = {name: _copy(tensor) for name, tensor in trainer.weights().items()}
+        optimizer = {name: _copy(tensor) for name, tensor in trainer.optimizers.state()}
+        return cls(weights, optimizer, state.model_copy(deep=True))
+
+
+class Saver:
+    """Commits snapshots from a thread, one at a time, and keeps the checkpoints the plan asks for.
+
+    Args:
+        announce: Called from the thread with each new checkpoint.
+        fail: Called from the thread when a checkpoint could not be written.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        lease: Lease,
+        tokenizer: bytes | None,
+        announce: Callable[[Checkpoint], None],
+        fail: Callable[[Exception], None],
+    ) -> None:
+        self.plan = plan
+        self.lease = lease
+        self.tokenizer = tokenizer
+        self.announce = announce
+        self.fail = fail
+        self.store = CheckpointStore(lease.run)
+        listed = self.store.list()
+        self.previous = listed[-1].id if listed else None
+        self.failure: Exception | None = None
+        """Why the last checkpoint was not written; None if it was."""
+        self._thread: threading.Thread | None = None
+
+    def save(self, trainer: Trainer, state: State, info: dict[str, object]) -> None:
+        """Copy the state and write it behind the training's back; waits for the write before, if any."""
+        self.wait()
+        snapshot = Snapshot.take(trainer, state)
+        self._thread = threading.Thread(target=self._commit, args=(snapshot, info), name="saver")
+        self._thread.start()
+
+    def wait(self) -> None:
+        """Until what was handed over is on the disk, or has failed and been told."""
+        if self._thread:
+            self._thread.join()
+            self._thread = None
+
+    @property
+    def busy(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def _commit(self, snapshot: Snapshot, info: dict[str, object]) -> None:
+        parents = [Parent(self.previous, "previous")] if self.previous else []
+        keep = self.plan.run.keep
+        try:
+            checkpoint = self.store.commit(
+                snapshot.state.step,
+                lambda folder: self._write(folder, snapshot),
+                info=info,
+                parents=parents,
+                before_rename=self.lease.check,
+            )
+            self.previous, self.failure = checkpoint.id, None
+            self.announce(checkpoint)
+            self.store.prune(last=keep.last, best=keep.best, every=keep.every)
+        except (StoreError, OSError, SafetensorError) as error:
+            self.failure = error
+            self.fail(error)
+
+    def _write(self, folder: Path, snapshot: Snapshot) -> None:
+        save_file(snapshot.weights, folder / WEIGHTS)
+        save_file(snapshot.optimizer, folder / OPTIMIZER)
+        (folder / STATE).write_text(snapshot.state.model_dump_json(indent=1))
+        (folder / PLAN).write_text(self.plan.model_dump_json(indent=1))
+        if self.tokenizer is not None:
+            (folder / TOKENIZER).write_bytes(self.tokenizer)
+
+
+def load_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> State:
+    """Put a verified checkpoint into the trainer. Raises StoreError when it belongs to another model."""
+    weights = load_file(checkpoint.path / WEIGHTS)
+    optimizer = load_file(checkpoint.path / OPTIMIZER)
+    try:
+        trainer.load(weights, optimizer)
+    except (RuntimeError, KeyError) as error:
+        raise StoreError(f"{checkpoint.path} does not fit the plan's model: {error}") from error
+    return State.model_validate_json((checkpoint.path / STATE).read_bytes())
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    return torch.empty_like(tensor, device="cpu").copy_(tensor)

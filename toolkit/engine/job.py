@@ -1,0 +1,29 @@
+"""What a supervisor hands to its worker, as JSON on standard input."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from toolkit.spec.spec import Spec
+from toolkit.store.runs import RunFolder
+
+
+class Job(BaseModel):
+    """A stage of a spec to carry out in a run folder."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    action: Literal["run", "probe", "replay"] = "run"
+    root: Path
+    """The runs folder."""
+    name: str
+    stage: str = "pretrain"
+    spec: Spec
+    """Overrides applied, nothing derived."""
+    text: str
+    """The user's file as it is."""
+
+    @property
+    def run(self) -> RunFolder:
+        return RunFolder(self.root, self.name, self.stage)

@@ -1,0 +1,214 @@
+"""The one loop: from a stage's last checkpoint to its last step, whatever the task is.
+
+State is weights, optimizer and step: batches and random numbers follow from (seed, step, micro-batch), so a
+resumed run equals an uninterrupted one bit for bit.
+"""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from toolkit.data.batches import Batches
+from toolkit.data.corpus import Corpus
+from toolkit.data.rows import Rows
+from toolkit.engine.checkpointing import Saver, State, load_checkpoint
+from toolkit.engine.interrupts import Interrupts
+from toolkit.engine.recorder import Recorder
+from toolkit.engine.samples import write_samples
+from toolkit.engine.trainer import NonFinite, StepResult, Trainer
+from toolkit.plan.length import Every
+from toolkit.plan.plan import Plan
+from toolkit.store.errors import LeaseLost
+from toolkit.store.manifest import Checkpoint
+from toolkit.store.requests import acknowledge, pending
+from toolkit.store.runs import RunFolder
+from toolkit.store.status import Best
+
+
+class Stopped(Exception):  # noqa: N818 - a request that was obeyed, not a fault
+    """The run stopped because it was asked to."""
+
+
+@dataclass
+class Loop:
+    """One attempt at a stage. `carry_out` returns when it is finished or stopped."""
+
+    run: RunFolder
+    plan: Plan
+    corpus: Corpus
+    trainer: Trainer
+    saver: Saver
+    recorder: Recorder
+    interrupts: Interrupts
+
+    def __post_init__(self) -> None:
+        self.state = State()
+        self.steps = self.trainer.steps
+        self.steps_here, self.seconds_here, self.evaluation_speed = 0, 0.0, 0.0
+        self._saved_at, self._saved_time = -1, time.monotonic()
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from a verified checkpoint. Raises StoreError if it holds another model."""
+        self.state = load_checkpoint(self.trainer, checkpoint)
+        self._saved_at = self.state.step
+
+    def carry_out(self) -> bool:
+        """Train to the last step; False if stopped before. The work is saved either way.
+
+        Raises NonFinite, with the weights before it saved.
+        """
+        self.recorder.open(self.state)
+        try:
+            with self._batches() as batches:
+                ready = iter(batches)
+                while True:
+                    self._between_steps()
+                    if self.state.step == self.steps:
+                        return True
+                    self._train(ready)
+        except Stopped:
+            return False
+        finally:
+            self._save()
+            self.saver.wait()
+
+    def _train(self, ready: Iterator[list[Rows]]) -> None:
+        asked = time.perf_counter()
+        micro_batches = next(ready)
+        begun = time.perf_counter()
+        result = self.trainer.step(self.state.step, micro_batches)
+        self.trainer.hardware.synchronize()
+        seconds = time.perf_counter() - begun
+        state = self.state
+        state.step += 1
+        state.tokens += result.units
+        state.seconds += seconds + begun - asked
+        self.steps_here += 1
+        self.seconds_here += seconds + begun - asked
+        state.flops += 3 * self.trainer.flops_per_row * self.plan.batch_rows
+        state.peak_memory = max(state.peak_memory, self.trainer.hardware.peak_memory())
+        self._record(result, seconds, begun - asked)
+
+    def _record(self, result: StepResult, seconds: float, waited: float) -> None:
+        speed = self.plan.batch_tokens / (seconds + waited)
+        flops = 3 * self.trainer.flops_per_row * self.plan.batch_rows
+        metrics = {
+            "train/loss": result.loss,
+            "train/lr": result.lr,
+            "train/grad_norm": result.grad_norm,
+            "train/tokens": float(self.state.tokens),
+            "perf/tokens_per_second": speed,
+            "perf/step_seconds": seconds,
+            "perf/data_wait_seconds": waited,
+            "perf/mfu": flops / seconds / self.trainer.peak_flops,
+            "memory/peak_gib": self.state.peak_memory / 2**30,
+        }
+        metrics |= {f"train/{name}": value for name, value in result.metrics.items()}
+        self.state.metrics |= metrics
+        self.recorder.step(self.state, metrics)
+
+    def _between_steps(self) -> None:
+        """What falls due at the present step: evaluation, samples, requests, a checkpoint."""
+        state, last = self.state, self.state.step == self.steps
+        if state.evaluated_at != state.step and (last or _due(self.plan.evaluate_every, state.step)):
+            self._evaluate(None if last else self.plan.run.evaluate_rows)
+        if state.sampled_at != state.step and (last or _due(self.plan.sample_every, state.step)):
+            write_samples(self.trainer.task, self.corpus.tokenizer, self.plan, state, self.recorder)
+            state.sampled_at = state.step
+        asked = {request.kind: request for request in pending(self.run)}
+        for request in asked.values():
+            acknowledge(self.run, request)
+        if "stop" in asked:
+            self.interrupts.ask(f"asked by {asked['stop'].by}")
+        if isinstance(self.saver.failure, LeaseLost):
+            raise self.saver.failure
+        if self.interrupts:
+            raise Stopped
+        if "checkpoint" in asked or self._checkpoint_due():
+            self._save()
+
+    def _evaluate(self, limit: int | None) -> None:
+        split, size = self.corpus.validation, self.plan.micro_batch
+        rows = min(split.n_rows, limit or split.n_rows)
+        self.recorder.phase(self.state, "evaluating")
+
+        def table() -> Iterator[Rows]:
+            for start in range(0, rows, size):
+                if self.interrupts:
+                    raise Stopped
+                self.recorder.alive(self.state)
+                yield split.table(start, min(start + size, rows))
+
+        begun = time.perf_counter()
+        means = self.trainer.evaluate(table())
+        metrics = {f"val/{name}": value for name, value in means.items()}
+        if self.trainer.task.predicts_every_token:
+            metrics["val/bits_per_byte"] = means["loss"] * split.tokens / split.bytes / math.log(2)
+        metrics["perf/evaluation_seconds"] = seconds = time.perf_counter() - begun
+        self.evaluation_speed = rows * self.plan.sequence_length / seconds
+        state = self.state
+        state.evaluated_at = state.step
+        state.metrics |= metrics
+        better = state.best is None or metrics["val/loss"] < state.best.value
+        if better:
+            state.best = Best(metric="val/loss", value=metrics["val/loss"], step=state.step)
+        self.recorder.evaluation(state, metrics, best=better)
+        if better and self.plan.run.keep.best and state.step < self.steps and not self.saver.busy:
+            self._save()
+
+    def _checkpoint_due(self) -> bool:
+        every = self.plan.checkpoint_every
+        if every is None or self.state.step == self._saved_at:
+            return False
+        if every.seconds is not None:
+            return time.monotonic() - self._saved_time >= every.seconds
+        return _due(every, self.state.step)
+
+    def _save(self) -> None:
+        state = self.state
+        if self._saved_at == state.step or state.step == 0:
+            return
+        self._saved_at, self._saved_time = state.step, time.monotonic()
+        self.recorder.flush()
+        at_this_step = {k: v for k, v in state.metrics.items() if k.startswith("train/")}
+        if state.evaluated_at == state.step:
+            at_this_step |= {k: v for k, v in state.metrics.items() if k.startswith("val/")}
+        self.saver.save(
+            self.trainer,
+            state,
+            {
+                "metrics": at_this_step,
+                "tokens": state.tokens,
+                "flops": state.flops,
+                "seconds": state.seconds,
+                "seed": self.plan.seed,
+                "fingerprint": self.plan.fingerprint,
+                "data_fingerprint": self.plan.data_fingerprint,
+                "run": str(self.run),
+            },
+        )
+
+    def actual(self) -> dict[str, float]:
+        """What the run took so far, to stand beside its plan."""
+        return {
+            "parameters": float(sum(p.numel() for p in self.trainer.task.parameters())),
+            "tokens": float(self.state.tokens),
+            "flops": self.state.flops,
+            "seconds": self.state.seconds,
+            "peak_memory": float(self.state.peak_memory),
+        }
+
+    def _batches(self) -> Batches:
+        return Batches(
+            self.corpus.train,
+            seed=self.plan.seed,
+            start_step=self.state.step,
+            steps=self.steps,
+            micro_rows=self.plan.micro_batch,
+            batch_rows=self.plan.batch_rows,
+        )
+
+
+def _due(every: Every | None, step: int) -> bool:
+    return every is not None and every.steps is not None and step > 0 and step % every.steps == 0

@@ -1,0 +1,129 @@
+"""A stage from its job to its end: lease, data, plan, training, account."""
+
+import platform
+import shutil
+from importlib.metadata import PackageNotFoundError, version
+
+from pydantic import ValidationError
+
+from toolkit.data.corpus import Corpus
+from toolkit.data.errors import PreparationStopped
+from toolkit.data.prepare import prepare
+from toolkit.engine.console import Console, DataProgress
+from toolkit.engine.interrupts import Interrupts
+from toolkit.engine.job import Job
+from toolkit.plan.machine import Machine
+from toolkit.plan.plan import Plan, make_plan
+from toolkit.plan.probe import find_probe
+from toolkit.plan.report import plan_rows
+from toolkit.store.atomic import write_atomic
+from toolkit.store.events import append_event, read_events
+from toolkit.store.lease import Lease, hold
+from toolkit.store.requests import clear
+from toolkit.store.runs import RunFolder
+from toolkit.store.status import Status, read_status, write_status
+
+
+class StageError(Exception):
+    """A stage that can't be carried out as asked. The message names the input and the way out."""
+
+
+def carry_out(job: Job, interrupts: Interrupts) -> int:
+    """Train the stage of a job from its last checkpoint on; the exit status.
+
+    Raises StageError, DataError, PlanError or StoreError, and PreparationStopped, each noted in the run.
+    """
+    run = job.run
+    run.create()
+    with hold(run) as lease, Console(run.console) as console:
+        attempt = sum(event["kind"] == "started" for event in read_events(run)) + 1
+        before = read_status(run)
+        if not run.spec.exists():
+            write_atomic(run.spec, job.text.encode())
+            append_event(run, "created", spec=job.spec.model_dump(mode="json"))
+        clear(run)
+        append_event(run, "started", attempt=attempt, versions=versions())
+        kept = before.model_dump(include={"step", "steps", "metrics", "best"}) if before else {}
+        status = Status(state="preparing", attempt=attempt, **kept)
+        write_status(run, status)
+        try:
+            return _train(job, lease, console, interrupts, attempt)
+        except BaseException as error:
+            state = "stopped" if isinstance(error, PreparationStopped) else "failed"
+            reason = str(error) or type(error).__name__
+            append_event(run, state, attempt=attempt, reason=reason)
+            last = read_status(run) or status
+            write_status(run, last.model_copy(update={"state": state, "reason": reason}))
+            raise
+
+
+def read_plan(run: RunFolder) -> Plan | None:
+    """The frozen plan of a run; None before it has one. Raises StageError for one that can't be read."""
+    try:
+        return Plan.model_validate_json(run.plan.read_bytes())
+    except FileNotFoundError:
+        return None
+    except ValidationError as error:
+        raise StageError(
+            f"{run.plan} is not a plan that this version of tk reads. "
+            "Use the version that wrote it, or begin again with --replace."
+        ) from error
+
+
+def settle(job: Job, corpus: Corpus, console: Console) -> Plan:
+    """The plan to carry out: the frozen one of an earlier attempt wherever nothing speaks against it.
+
+    Raises StageError when the spec or the data are no longer those the run began with.
+    """
+    run, frozen = job.run, read_plan(job.run)
+    free = shutil.disk_usage(run.path).free
+    plan = make_plan(job.spec, job.stage, machine=Machine.detect(), facts=corpus.facts, free_disk=free)
+    probe = find_probe(plan)
+    plan = plan.with_probe(probe, corpus.facts) if probe else plan
+    if frozen is None:
+        return plan
+    if plan.fingerprint != frozen.fingerprint:
+        raise StageError(
+            f"{run} was begun with another spec. `--as NEW_NAME` runs this one beside it, `--replace` in its place."
+        )
+    if plan.data_fingerprint != frozen.data_fingerprint:
+        raise StageError(
+            f"the data of {run} changed since it began. Put the old files back to resume, "
+            "or use `--as NEW_NAME` or `--replace` to train on the new ones."
+        )
+    if plan.machine == frozen.machine and plan.run == frozen.run:
+        return frozen
+    changed = [
+        f"{field} {getattr(frozen, field)} -> {getattr(plan, field)}"
+        for field in ("device", "precision", "micro_batch")
+        if getattr(frozen, field) != getattr(plan, field)
+    ]
+    if changed:
+        console.warn(f"resumed otherwise than begun ({'; '.join(changed)}): equal, but not bit for bit.")
+    return plan
+
+
+def versions() -> dict[str, str]:
+    """Of what a result can depend on."""
+    found = {"python": platform.python_version()}
+    for package in ("tk-pretrain", "torch", "tokenizers", "numpy"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "unknown"
+    return found
+
+
+def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int) -> int:
+    corpus = prepare(job.spec.data, progress=DataProgress(console, interrupts))
+    console.end_phase()
+    plan = settle(job, corpus, console)
+    write_atomic(lease.run.plan, plan.model_dump_json(indent=1).encode())
+    for label, value in plan_rows(plan):
+        console.say(f"{label:<12} {value}")
+    for warning in plan.warnings:
+        console.warn(warning)
+    # torch takes seconds to import: what can fail without it has had its chance.
+    from toolkit.engine.attempt import attempt_training
+
+    return attempt_training(plan, corpus, lease, console, interrupts, attempt)

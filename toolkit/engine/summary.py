@@ -1,0 +1,33 @@
+"""The account at the end of a run: what came out, what it cost beside what was planned, what to do next."""
+
+from collections.abc import Iterator, Mapping
+
+from toolkit.engine.checkpointing import State
+from toolkit.engine.recorder import duration
+from toolkit.plan.cost import estimate_cost
+from toolkit.plan.plan import Plan
+
+
+def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> Iterator[str]:
+    """Lines for the console."""
+    metrics = state.metrics
+    yield ""
+    results = [f"{n} {v:.4f}" for n, v in metrics.items() if n.startswith("val/")]
+    yield f"finished     {run} at step {state.step}: {'  '.join(results)}"
+    planned = f" (planned {duration(plan.seconds)})" if plan.seconds else ""
+    speed = actual["tokens"] / actual["seconds"]
+    yield f"time         {duration(actual['seconds'])} of training{planned}, {speed:,.0f} tokens/s"
+    yield f"compute      {actual['flops']:.3g} FLOPs (planned {plan.flops or 0:.3g})"
+    yield f"memory       {actual['peak_memory'] / 2**30:.2f} GiB (planned {plan.memory.total / 2**30:.2f} GiB)"
+    cost = estimate_cost(actual["seconds"], plan.run.rates)
+    if cost:
+        yield f"cost         {cost}"
+    yield ""
+    yield "next"
+    for command, does in (
+        (f"tk sample {run}", "have it write"),
+        (f"tk show {run}", "plan and actual, checkpoints"),
+        (f"tk export {run} FOLDER", "a folder that transformers opens"),
+        ("tensorboard --logdir runs", "curves"),
+    ):
+        yield f"  {command:<34} {does}"

@@ -1,0 +1,56 @@
+"""The process that does the work: `python -m toolkit.engine.worker`, with a job on standard input."""
+
+import os
+import signal
+import sys
+import traceback
+
+from toolkit.engine.interrupts import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_STOPPED, Interrupts
+from toolkit.engine.job import Job
+
+
+def die_with_parent() -> None:
+    """Have Linux kill this process when its supervisor is killed: an orphan would go on writing the run."""
+    if sys.platform == "linux":
+        import ctypes
+
+        set_parent_death_signal = 1
+        ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+
+
+def main() -> int:
+    """Carry out the job. Exit status: 0 finished, 75 stopped with the work saved, 1 failed, 2 bad input."""
+    parent = os.getppid()
+    die_with_parent()
+    if os.getppid() != parent:
+        return EXIT_FAILED
+    interrupts = Interrupts()
+    interrupts.install()
+    job = Job.model_validate_json(sys.stdin.buffer.read())
+
+    from toolkit.data.errors import DataError, PreparationStopped
+    from toolkit.engine.stage import StageError, carry_out
+    from toolkit.plan.errors import PlanError
+    from toolkit.store.errors import StoreError
+
+    try:
+        return carry_out(job, interrupts)
+    except (DataError, PlanError, StageError) as error:
+        problem, status = error, EXIT_BAD_INPUT
+    except StoreError as error:
+        problem, status = error, EXIT_FAILED
+    except PreparationStopped as error:
+        print(error)
+        return EXIT_STOPPED
+    print(f"error: {problem}", file=sys.stderr)
+    if os.environ.get("TK_DEBUG"):
+        traceback.print_exception(problem)
+    return status
+
+
+if __name__ == "__main__":
+    status = main()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Libraries with threads of their own can abort on the way out of a process that has done its work.
+    os._exit(status)
