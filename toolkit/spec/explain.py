@@ -44,8 +44,9 @@ def unknown_key(name: str, near: str | None, section: type[Section]) -> str:
 
 def missing_key(name: str, found: Type) -> str:
     """`found` is the key's type; for a `kind`, the tables that it chooses from."""
-    wanted = listing(shown(kind_of(section)) for section in found.sections) if name == "kind" else ""
-    return f"missing. Write {wanted or allowed(found)}."
+    if name == "kind" and found.sections:
+        return f"missing. Write {listing(shown(kind_of(section)) for section in found.sections)}."
+    return f"missing. Write {allowed(found)}."
 
 
 def not_one_of(value: object, choices: tuple[str, ...]) -> str:

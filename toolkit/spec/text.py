@@ -11,13 +11,16 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 _MAX_ERRORS = 50
 _MAX_CUT_LINES = 200
+_MAX_DOTS = 1000
+"""In a line: tomllib needs memory that grows with the square of a dotted key's parts."""
+_TOO_DEEP = f"tables and lists are nested deeper than {MAX_DEPTH}."
 
 _WHERE = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 _WORD_END = re.compile(r"[\s,\]}#]")
 
 
 class Text(NamedTuple):
-    """A file's bytes and what could be read of them: `text` is without broken lines, `values` is its content."""
+    """A file's bytes and what could be read of them: `text` has no broken lines, `values` is its content."""
 
     file: str
     raw: bytes
@@ -67,6 +70,9 @@ def _unreadable(path: FilePath, error: OSError) -> str:
 def _parse(file: str, raw: bytes, text: str) -> Text:
     problems: list[Problem] = []
     values: dict[str, Any] = {}
+    for number, line in enumerate(text.split("\n"), start=1):
+        if line.count(".") > _MAX_DOTS:
+            return Text(file, raw, "", {}, [Problem(file, number, 1, "", _TOO_DEEP)])
     try:
         while True:
             try:
@@ -76,16 +82,13 @@ def _parse(file: str, raw: bytes, text: str) -> Text:
                 problem = _syntax_problem(file, text, str(error))
                 problems.append(problem)
                 text = _without_mistake(text, problem.line) if len(problems) < _MAX_ERRORS else ""
+        too_deep = _deeper_than(values, MAX_DEPTH)
     except RecursionError:
-        values = {"nested": _nested(MAX_DEPTH + 1)}
-    if _deeper_than(values, MAX_DEPTH):
-        problems.append(Problem(file, 1, 1, "", f"tables and lists are nested deeper than {MAX_DEPTH}."))
+        too_deep = True
+    if too_deep:
+        problems.append(Problem(file, 1, 1, "", _TOO_DEEP))
         return Text(file, raw, "", {}, problems)
     return Text(file, raw, text, values, problems)
-
-
-def _nested(depth: int) -> Any:
-    return [_nested(depth - 1)] if depth else []
 
 
 def _deeper_than(value: Any, depth: int) -> bool:
@@ -100,7 +103,7 @@ def _end_of(text: str) -> tuple[int, int]:
 
 
 def _without_mistake(text: str, line: int) -> str:
-    """Blank the line if the mistake keeps to it; otherwise keep what stands before the broken statement."""
+    """Blank the line if the mistake keeps to it, else all from the broken statement to the next table."""
     lines = text.split("\n")
     before, broken = lines[: line - 1], lines[line - 1]
     brackets = sum(broken.count(c) for c in "[{") - sum(broken.count(c) for c in "]}")
@@ -109,9 +112,10 @@ def _without_mistake(text: str, line: int) -> str:
     )
     if alone and _parses(before):
         return "\n".join([*before, "", *lines[line:]])
-    for _ in range(_MAX_CUT_LINES):
+    for _ in range(min(_MAX_CUT_LINES, _MAX_CUT_LINES * 10_000 // len(text))):
         if _parses(before):
-            return "\n".join(before)
+            after = next((i for i in range(line, len(lines)) if lines[i].startswith("[")), len(lines))
+            return "\n".join([*before, *[""] * (after - len(before)), *lines[after:]])
         before.pop()
     return ""
 
@@ -140,6 +144,8 @@ def _syntax_problem(file: str, text: str, error: str) -> Problem:
             message = f"{rest.strip()!r} stands after the value. Put text in quotes."
         case "Illegal character '\\n'":
             message = "the text has no closing quote on its line."
+        case "Invalid initial character for a key part" if not rest:
+            message = "a table in braces must end on the line it begins on."
         case _:
             message = f"{said[0].lower()}{said[1:]}."
     return Problem(file, line, column, key, message)
