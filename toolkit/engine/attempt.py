@@ -18,6 +18,7 @@ from toolkit.store.errors import CorruptCheckpoint
 from toolkit.store.events import append_event
 from toolkit.store.lease import Lease
 from toolkit.store.manifest import Checkpoint
+from toolkit.store.status import State as RunState
 
 PROBE_STEPS = 10
 """Steps of an attempt before its speed counts as measured."""
@@ -58,6 +59,7 @@ def attempt_training(
         loop.restore(start)
         append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
         console.say(f"resumed from step {start.step} of {plan.steps}")
+    state: RunState
     reason: str | None = None
     try:
         finished = loop.carry_out()

@@ -51,7 +51,7 @@ class Hardware:
         return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
 
     def peak_flops(self) -> float:
-        """Floating-point operations a second: from the data sheet on known GPUs, else measured by matrix products."""
+        """FLOPs a second: from the data sheet on known GPUs, else measured by matrix products."""
         for part, peak in PEAK_BFLOAT16.items():
             if self.device.type == "cuda" and self.precision == "bfloat16" and part in self.name:
                 return peak

@@ -16,7 +16,7 @@ from toolkit.engine.checkpointing import Saver, State, load_checkpoint
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.recorder import Recorder
 from toolkit.engine.samples import write_samples
-from toolkit.engine.trainer import NonFinite, StepResult, Trainer
+from toolkit.engine.trainer import StepResult, Trainer
 from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
 from toolkit.store.errors import LeaseLost

@@ -45,7 +45,7 @@ class Optimizers:
         for optimizer in self.parts.values():
             for parameter, entries in optimizer.state.items():
                 for key, value in entries.items():
-                    yield f"{self.names[parameter]}/{key}", value
+                    yield f"{self.names[parameter]}/{key}", value  # type: ignore[index]
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state. Raises KeyError for a parameter that isn't here."""

@@ -35,9 +35,7 @@ class Writes(Protocol):
     ) -> Iterator[int]: ...
 
 
-def write_samples(
-    task: Task, tokenizer: TextTokenizer, plan: Plan, state: State, recorder: Recorder
-) -> None:
+def write_samples(task: Task, tokenizer: TextTokenizer, plan: Plan, state: State, recorder: Recorder) -> None:
     """One sample a prompt, seeded by (seed, step, prompt); none from a task that writes no text."""
     if not isinstance(task, Writes):
         return

@@ -84,7 +84,8 @@ def settle(job: Job, corpus: Corpus, console: Console) -> Plan:
         return plan
     if plan.fingerprint != frozen.fingerprint:
         raise StageError(
-            f"{run} was begun with another spec. `--as NEW_NAME` runs this one beside it, `--replace` in its place."
+            f"{run} was begun with another spec. `--as NEW_NAME` runs this one beside it, "
+            "`--replace` in its place."
         )
     if plan.data_fingerprint != frozen.data_fingerprint:
         raise StageError(

@@ -18,7 +18,8 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
     speed = actual["tokens"] / actual["seconds"]
     yield f"time         {duration(actual['seconds'])} of training{planned}, {speed:,.0f} tokens/s"
     yield f"compute      {actual['flops']:.3g} FLOPs (planned {plan.flops or 0:.3g})"
-    yield f"memory       {actual['peak_memory'] / 2**30:.2f} GiB (planned {plan.memory.total / 2**30:.2f} GiB)"
+    peak, expected = actual["peak_memory"] / 2**30, plan.memory.total / 2**30
+    yield f"memory       {peak:.2f} GiB (planned {expected:.2f} GiB)"
     cost = estimate_cost(actual["seconds"], plan.run.rates)
     if cost:
         yield f"cost         {cost}"

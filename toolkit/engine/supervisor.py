@@ -23,11 +23,11 @@ HUGE_PAGES = ":".join(
         "top_pad": 64 << 20,
     }.items()
 )
-"""Ask glibc for transparent huge pages and to keep what it has: tensors are freed and made again at every step."""
+"""Have glibc use huge pages and keep what it has: tensors are freed and made again at every step."""
 
 
 def supervise(job: Job) -> int:
-    """Carry out a job in a process of its own; its exit status. A worker that dies of a signal counts as failed."""
+    """Carry out a job in a process of its own; its exit status, 1 if a signal ended it."""
     worker = subprocess.Popen(
         [sys.executable, "-m", "toolkit.engine.worker"],
         stdin=subprocess.PIPE,

@@ -42,7 +42,7 @@ class Trainer:
         task = build_task(plan.objective, plan.architecture)
         task.initialise(plan.seed)
         self.task = task.to(hardware.device)
-        self.task.trunk.compute_dtype = hardware.dtype
+        self.task.compute_in(hardware.dtype)
         self.optimizers = build_optimizers(
             self.task, plan.train.optimizer, fused=hardware.device.type != "mps"
         )
@@ -116,7 +116,7 @@ class Trainer:
         return {name: tensor.detach() for name, tensor in self.task.state_dict().items()}
 
     def load(self, weights: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
-        """Take over weights and the optimizers' state. Raises RuntimeError for names or shapes that differ."""
+        """Take over weights and the optimizers' state. Raises RuntimeError or KeyError if they differ in kind."""
         self.task.load_state_dict(weights)
         device = self.hardware.device
         # A step count stays on the CPU unless the optimizer is fused on the device.

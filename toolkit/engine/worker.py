@@ -35,17 +35,14 @@ def main() -> int:
 
     try:
         return carry_out(job, interrupts)
-    except (DataError, PlanError, StageError) as error:
-        problem, status = error, EXIT_BAD_INPUT
-    except StoreError as error:
-        problem, status = error, EXIT_FAILED
+    except (DataError, PlanError, StageError, StoreError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        if os.environ.get("TK_DEBUG"):
+            traceback.print_exc()
+        return EXIT_FAILED if isinstance(error, StoreError) else EXIT_BAD_INPUT
     except PreparationStopped as error:
         print(error)
         return EXIT_STOPPED
-    print(f"error: {problem}", file=sys.stderr)
-    if os.environ.get("TK_DEBUG"):
-        traceback.print_exception(problem)
-    return status
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from toolkit.spec.objective import CausalLM
 class CausalLMTask(Task):
     """Batches hold `inputs` and `targets`, both (rows, sequence) int64; a target of -100 carries no loss."""
 
+    trunk: GPTTrunk
     predicts_every_token = True
 
     def __init__(self, objective: CausalLM, architecture: Architecture) -> None:
@@ -43,6 +44,9 @@ class CausalLMTask(Task):
 
     def initialise(self, seed: int) -> None:
         initialise(self.trunk, self.head, seed=seed)
+
+    def compute_in(self, dtype: torch.dtype) -> None:
+        self.trunk.compute_dtype = dtype
 
     def compilable(self) -> Iterable[nn.Module]:
         return self.trunk.blocks

@@ -1,9 +1,10 @@
-"""What the engine trains: a trunk with something on it that makes a loss. Objectives and targets are both tasks."""
+"""What the engine trains: a trunk with something on it that makes a loss."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
 Batch = Mapping[str, Tensor]
@@ -21,13 +22,15 @@ class Loss:
 
 
 class Task(nn.Module, ABC):
-    """A trunk, a head and a loss. What is random in it draws from torch's default generator, which the engine
-    seeds from (seed, step, micro-batch) before each call.
+    """A trunk, a head and a loss; objectives and targets are both tasks.
+
+    What is random in it draws from torch's default generator, which the engine seeds from (seed, step,
+    micro-batch) before each call.
     """
 
     trunk: nn.Module
     predicts_every_token = False
-    """Whether the loss is the code length of the text, in nats a token, so that bits per byte follow from it."""
+    """Whether the loss is the code length of the text, so that bits per byte follow from it."""
 
     @abstractmethod
     def weight(self, batch: Batch) -> int:
@@ -44,6 +47,10 @@ class Task(nn.Module, ABC):
     @abstractmethod
     def initialise(self, seed: int) -> None:
         """Fill every weight from `seed`."""
+
+    @abstractmethod
+    def compute_in(self, dtype: torch.dtype) -> None:
+        """Choose the precision of activations and matrix products; weights stay float32."""
 
     def compilable(self) -> Iterable[nn.Module]:
         """Modules worth compiling, each for itself: repeated blocks share one compilation."""
