@@ -3,6 +3,7 @@
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from toolkit.models.activations import gelu, relu2
 from toolkit.models.attention import attend
 from toolkit.models.cache import KVCache
 from toolkit.models.linear import Linear
@@ -66,9 +67,9 @@ class FeedForward(nn.Module):
         if self.gate is not None:
             h = F.silu(self.gate(x)) * h
         elif self.activation == "relu2":
-            h = F.relu(h).square()
+            h = relu2(h)
         else:
-            h = F.gelu(h, approximate="tanh")
+            h = gelu(h)
         y: Tensor = self.down(h)
         return F.dropout(y, self.dropout, self.training) if self.dropout else y
 
