@@ -1,11 +1,12 @@
 """Where each key and value of a TOML text stands."""
 
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-import tree_sitter_toml
-from tree_sitter import Language, Node, Parser, Point
+if TYPE_CHECKING:
+    from tree_sitter import Node, Point
 
 Path = tuple[str | int, ...]
 
@@ -27,7 +28,7 @@ class Located(NamedTuple):
 
 
 class Statement(NamedTuple):
-    """A `key = value` line of a document or table."""
+    """A `key = value` line of a document or table, or a table's header."""
 
     path: Path
     key: Place
@@ -44,6 +45,9 @@ class Positions:
 
 def find_positions(text: str) -> Positions:
     """Parse `text` and note the place of every key, table and list item."""
+    import tree_sitter_toml
+    from tree_sitter import Language, Parser
+
     parser = Parser(Language(tree_sitter_toml.language()))
     return _Walk(text.encode()).document(parser.parse(text.encode()).root_node)
 
@@ -54,7 +58,7 @@ class _Walk:
         self.found = Positions()
         self.items: dict[Path, int] = {}
 
-    def document(self, root: Node) -> Positions:
+    def document(self, root: "Node") -> Positions:
         for child in root.named_children:
             if child.type == "pair":
                 self._pair(child, (), 0)
@@ -62,11 +66,11 @@ class _Walk:
                 self._table(child)
         return self.found
 
-    def _place(self, point: Point) -> Place:
+    def _place(self, point: "Point") -> Place:
         before = self.lines[point.row][: point.column]
         return Place(point.row + 1, len(before.decode(errors="replace")) + 1)
 
-    def _table(self, node: Node) -> None:
+    def _table(self, node: "Node") -> None:
         header = next((child for child in node.named_children if child.type.endswith("_key")), None)
         if header is None:
             return
@@ -82,11 +86,12 @@ class _Walk:
                 path += (self.items[path],)
                 self.found.places.setdefault(path, Located(place, place))
         self.found.places[path] = Located(place, place)
+        self.found.statements.append(Statement(path, place, header.end_point.row + 1))
         for child in node.named_children:
             if child.type == "pair":
                 self._pair(child, path, 0)
 
-    def _pair(self, node: Node, parent: Path, depth: int) -> None:
+    def _pair(self, node: "Node", parent: Path, depth: int) -> None:
         parts = [child for child in node.named_children if child.type != "comment"]
         if not parts or not parts[0].type.endswith("_key"):
             return
@@ -102,7 +107,7 @@ class _Walk:
         if len(parts) > 1:
             self._value(parts[-1], path, depth + 1)
 
-    def _value(self, node: Node, path: Path, depth: int) -> None:
+    def _value(self, node: "Node", path: Path, depth: int) -> None:
         if depth > _DEEPEST:
             return
         if node.type == "inline_table":
@@ -117,7 +122,7 @@ class _Walk:
                 self._value(child, (*path, index), depth + 1)
 
 
-def _names(key: Node) -> Iterator[str]:
+def _names(key: "Node") -> Iterator[str]:
     if key.type == "dotted_key":
         for child in key.named_children:
             yield from _names(child)
@@ -127,8 +132,6 @@ def _names(key: Node) -> Iterator[str]:
 
 
 def _unquoted(text: str) -> str:
-    import tomllib
-
     try:
         return next(iter(tomllib.loads(f"{text} = 0")))
     except tomllib.TOMLDecodeError:

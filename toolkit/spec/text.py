@@ -6,6 +6,7 @@ from pathlib import Path as FilePath
 from typing import Any, NamedTuple
 
 from toolkit.spec.errors import Problem, nearest
+from toolkit.spec.positions import find_positions
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -163,11 +164,9 @@ def _not_a_value(word: str) -> str:
 
 def _statement_at(text: str, line: int, column: int) -> tuple[str, tuple[int, int] | None]:
     """Key and place of the statement that a mistake is in, read with a sound value in the mistake's stead."""
-    from toolkit.spec.positions import find_positions
-
     lines = text.split("\n")
     head = "\n".join([*lines[: line - 1], lines[line - 1][: column - 1]])
-    for sound in (head, head + "0"):
+    for sound in (head, head + "0", "\n".join(lines[:line])):
         statements = find_positions(sound).statements
         if statements and statements[-1].last_line == line:
             return ".".join(map(str, statements[-1].path)), statements[-1].key
