@@ -116,7 +116,7 @@ class Trainer:
         return {name: tensor.detach() for name, tensor in self.task.state_dict().items()}
 
     def load(self, weights: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
-        """Take over weights and the optimizers' state. Raises RuntimeError or KeyError if they differ in kind."""
+        """Take over weights and the optimizers' state. Raises RuntimeError or KeyError if they don't fit."""
         self.task.load_state_dict(weights)
         device = self.hardware.device
         # A step count stays on the CPU unless the optimizer is fused on the device.

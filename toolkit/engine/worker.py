@@ -34,6 +34,14 @@ def main() -> int:
     from toolkit.store.errors import StoreError
 
     try:
+        if job.action == "probe":
+            from toolkit.engine.probe import probe
+
+            return probe(job, interrupts)
+        if job.action == "replay":
+            from toolkit.engine.replay import replay
+
+            return replay(job.run, interrupts)
         return carry_out(job, interrupts)
     except (DataError, PlanError, StageError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr)

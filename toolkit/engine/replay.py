@@ -1,0 +1,71 @@
+"""Proof of exact resume: train again from the checkpoint before last, and compare with the last."""
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from toolkit.data.batches import Batches
+from toolkit.data.prepare import prepare
+from toolkit.engine.checkpointing import OPTIMIZER, WEIGHTS, load_checkpoint
+from toolkit.engine.console import Console, DataProgress
+from toolkit.engine.hardware import Hardware
+from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
+from toolkit.engine.stage import StageError, read_plan
+from toolkit.engine.trainer import Trainer
+from toolkit.store.checkpoints import CheckpointStore
+from toolkit.store.runs import RunFolder
+
+
+def replay(run: RunFolder, interrupts: Interrupts) -> int:
+    """Print whether the last checkpoint comes out again, bit for bit; the exit status. Writes nothing.
+
+    Raises StageError when there is nothing to replay or the data changed, and StoreError for files that are
+    not intact.
+    """
+    plan, store = read_plan(run), CheckpointStore(run)
+    checkpoints = store.list()
+    if plan is None or plan.steps is None or len(checkpoints) < 2:
+        raise StageError(f"{run} has {len(checkpoints)} checkpoints; a replay needs two.")
+    before, last = checkpoints[-2:]
+    store.verify(before)
+    store.verify(last)
+    with Console() as console:
+        corpus = prepare(plan.data, progress=DataProgress(console, interrupts))
+        if corpus.facts.fingerprint != plan.data_fingerprint:
+            raise StageError(f"the data of {run} changed since it began: nothing can be replayed.")
+        trainer = Trainer(plan, Hardware.of(plan), steps=plan.steps)
+        state = load_checkpoint(trainer, before)
+        console.start_phase("replaying", last.step - state.step)
+        with Batches(
+            corpus.train,
+            seed=plan.seed,
+            start_step=state.step,
+            steps=last.step,
+            micro_rows=plan.micro_batch,
+            batch_rows=plan.batch_rows,
+        ) as batches:
+            for step, micro_batches in enumerate(batches, state.step):
+                if interrupts:
+                    return EXIT_STOPPED
+                trainer.step(step, micro_batches)
+                console.advance(step + 1 - state.step, f"step {step + 1}")
+        console.end_phase()
+        differing = [
+            *_differing(trainer.weights(), load_file(last.path / WEIGHTS)),
+            *_differing(dict(trainer.optimizers.state()), load_file(last.path / OPTIMIZER)),
+        ]
+        span = f"{last.step - state.step} steps from {before.step} to {last.step}"
+        if differing:
+            console.say(f"{run}: {span} replayed, and {len(differing)} tensors differ: {differing[0]} …")
+            return EXIT_FAILED
+        console.say(f"{run}: {span} replayed; weights and optimizer state are equal bit for bit.")
+        return EXIT_FINISHED
+
+
+def _differing(here: dict[str, Tensor], there: dict[str, Tensor]) -> list[str]:
+    names = here.keys() | there.keys()
+    return sorted(
+        name
+        for name in names
+        if name not in here or name not in there or not torch.equal(here[name].cpu(), there[name])
+    )
