@@ -28,6 +28,7 @@ class FilesSource(Section):
     text_key: str = "text"
     """The column or key that holds the text, for formats with rows."""
     encoding: str = "utf-8"
+    """Character set of the files, by its Python name."""
     weight: Weight = 1.0
     """Share of the rows drawn from this source, relative to the other weights."""
 
@@ -41,7 +42,9 @@ class HubSource(Section):
     name: str | None = None
     """Configuration of the data set."""
     split: str = "train"
+    """Split of the data set, in the form that `datasets` takes."""
     text_key: str = "text"
+    """The column that holds the text."""
     revision: str | None = None
     """Branch, tag or commit; pin a commit for a reproducible run."""
     streaming: bool = True
@@ -121,4 +124,6 @@ class Data(Section):
     validation: float = Field(default=0.01, gt=0, le=0.5)
     """Share of documents held out, chosen by content hash."""
     tokenizer: Tokenizer = BPETokenizer(kind="bpe")
+    """How text becomes tokens: trained on the sources, or read."""
     sources: tuple[Source, ...] = Field(default=(PythonStdlibSource(kind="python_stdlib"),), min_length=1)
+    """Where documents come from; rows are drawn from each by its weight."""

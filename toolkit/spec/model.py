@@ -53,8 +53,11 @@ class GPT(Section):
     preset: Preset = "qwen3"
     """Family whose weights other software reads: it fills every option that is left open."""
     n_layers: int = Field(default=6, ge=1, le=1024)
+    """Transformer blocks."""
     d_model: int = Field(default=384, ge=8, le=65536)
+    """Width of the residual stream."""
     n_heads: int = Field(default=6, ge=1, le=1024)
+    """Query heads of a block."""
     n_kv_heads: int | None = Field(default=None, ge=1)
     """Key and value heads (grouped queries); must divide `n_heads`. Default: `n_heads`."""
     head_dim: int | None = Field(default=None, ge=2)
@@ -64,14 +67,19 @@ class GPT(Section):
     max_sequence_length: int | None = Field(default=None, ge=8)
     """Longest row the model takes. Default: `data.sequence_length`."""
     norm: Norm | None = None
+    """RMSNorm (Zhang 2019) or LayerNorm (Ba 2016), before attention, feed-forward and head."""
     norm_eps: float | None = Field(default=None, gt=0)
+    """Added to the variance before its root is taken."""
     positions: Positions | None = None
+    """Rotary (Su 2021) or learned positions, or none."""
     rope_theta: float = Field(default=10_000.0, gt=0)
     """Base of the rotary angles (Su 2021)."""
     activation: Activation | None = None
+    """Of the feed-forward layer: SwiGLU (Shazeer 2020), GELU, or ReLU squared (So 2021)."""
     qk_norm: bool | None = None
     """Normalise queries and keys per head before attention."""
     bias: bool | None = None
+    """Give linear layers and norms a bias."""
     tie_embeddings: bool | None = None
     """Use the embedding matrix as the output head."""
     logit_softcap: float | None = Field(default=None, gt=0)
@@ -79,6 +87,7 @@ class GPT(Section):
     zero_init_outputs: bool | None = None
     """Start the output projections of attention and feed-forward at zero."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
+    """Share of activations dropped in training."""
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.head_dim is None and self.d_model % self.n_heads:

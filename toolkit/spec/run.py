@@ -18,8 +18,9 @@ class Keep(Section):
     """Which checkpoints stay. The last two good ones always do."""
 
     last: int = Field(default=2, ge=2)
+    """So many of the newest."""
     best: int = Field(default=1, ge=0)
-    """By held-out loss."""
+    """So many of the lowest held-out loss."""
     every: int | None = Field(default=None, ge=1)
     """Also keep each checkpoint whose step is a multiple of this."""
 
@@ -40,6 +41,7 @@ class Run(Section):
     """`[run]`: where and how a stage is carried out."""
 
     device: Device = "auto"
+    """`auto` takes a GPU where there is one."""
     precision: Literal["auto", "bfloat16", "float32"] = "auto"
     """`auto` takes bfloat16 where the hardware multiplies it fast."""
     compile: Literal["auto", "on", "off"] = "auto"
@@ -47,6 +49,7 @@ class Run(Section):
     micro_batch: int | None = Field(default=None, ge=1)
     """Rows computed at once; by default as many as fit."""
     checkpoint_every: Interval = Interval.parse("2 minutes")
+    """How often a checkpoint is saved; one always is at the end."""
     evaluate_every: Interval | None = None
     """Default: ten times over the run."""
     evaluate_rows: int = Field(default=1024, ge=1)
@@ -56,4 +59,6 @@ class Run(Section):
     prompts: tuple[str, ...] = ()
     """What samples begin with; by default nothing."""
     keep: Keep = Keep()
+    """Which checkpoints stay on disk."""
     rates: Rates = Rates()
+    """Prices for the plan's account of cost: per_hour, or watts and per_kwh; currency."""

@@ -26,7 +26,9 @@ class Spec(Section):
     name: Name
     """Folder of the runs: `runs/NAME/STAGE`."""
     description: str = ""
+    """What the run is for, in your own words."""
     seed: int = Field(default=1, ge=0, lt=2**63)
+    """Everything random follows from it: weights, order of the data, dropout."""
     data: Data = Data()
     model: Model
     objective: Objective

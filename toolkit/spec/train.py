@@ -51,6 +51,7 @@ class LinearSchedule(Section):
     warmup: Share = 0.0
     """Share of the steps over which the rate rises from zero."""
     cooldown: Share = 0.7
+    """Share of the steps over which the rate falls."""
     floor: Share = 0.0
     """Last learning rate as a share of the highest."""
 
@@ -92,6 +93,8 @@ class Train(Section):
     batch: BatchSize
     """Global batch: `"16k tokens"` or `"64 rows"`. Micro-batches follow from the machine."""
     optimizer: Optimizer = Muon(kind="muon")
+    """What turns gradients into steps, with its learning rates."""
     schedule: Schedule = LinearSchedule(kind="linear")
+    """How the learning rates change over the run."""
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient; none by default."""
