@@ -1,0 +1,56 @@
+"""Carries out attempts at one job, each in a forked child: `python attempts.py JOB.json SEED KILLS`.
+
+Prints a line per attempt, `killed` or the exit status. The first KILLS attempts that get as far are killed with SIGKILL at a
+random moment. Forking after the imports makes an attempt cheap; nothing is computed before the fork.
+"""
+
+import os
+import random
+import signal
+import sys
+import time
+from pathlib import Path
+
+from toolkit.engine.interrupts import Interrupts
+from toolkit.engine.job import Job
+
+
+def attempt(job: Job) -> int:
+    """The child's part."""
+    import torch
+
+    from toolkit.engine.stage import carry_out
+
+    torch.set_num_threads(1)
+    interrupts = Interrupts()
+    interrupts.install()
+    return carry_out(job, interrupts)
+
+
+def main() -> None:
+    job = Job.model_validate_json(Path(sys.argv[1]).read_bytes())
+    rng = random.Random(int(sys.argv[2]))
+    kills, longest = int(sys.argv[3]), float(sys.argv[4])
+    import toolkit.engine.attempt  # noqa: F401 - imported once, before the forks
+
+    while True:
+        child = os.fork()
+        if child == 0:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            status = 1
+            try:
+                status = attempt(job)
+            finally:
+                os._exit(status)
+        if kills:
+            time.sleep(rng.uniform(0.02, longest))
+            os.kill(child, signal.SIGKILL)
+            kills -= 1
+        _, status = os.waitpid(child, 0)
+        print("killed" if os.WIFSIGNALED(status) else os.waitstatus_to_exitcode(status), flush=True)
+        if not kills and os.WIFEXITED(status):
+            return
+
+
+if __name__ == "__main__":
+    main()

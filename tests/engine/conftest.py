@@ -1,0 +1,67 @@
+"""A run small enough to be carried out many times."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from toolkit.engine.job import Job
+from toolkit.spec.load import load_spec
+
+SPEC = """
+name = "tiny"
+seed = 3
+
+[data]
+sequence_length = 32
+validation = 0.2
+tokenizer = {{ kind = "bytes" }}
+sources = [{{ kind = "files", path = "{folder}" }}]
+
+[model]
+kind = "gpt"
+n_layers = 2
+d_model = 32
+n_heads = 2
+dropout = 0.1
+
+[objective]
+kind = "causal_lm"
+
+[train]
+duration = "{steps} steps"
+batch = "4 rows"
+clip = 1.0
+
+[run]
+micro_batch = 2
+checkpoint_every = "7 steps"
+evaluate_every = "10 steps"
+sample_every = "50 steps"
+"""
+
+
+@pytest.fixture
+def texts(tmp_path: Path) -> Path:
+    """A folder of small files with some regularity to learn."""
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    rng = random.Random(0)
+    words = ["lorem", "ipsum", "dolor", "sit", "amet", "consectetur", "adipiscing", "elit"]
+    for number in range(40):
+        (folder / f"{number:02}.txt").write_text(" ".join(rng.choices(words, k=60)) + f" {number}\n")
+    return folder
+
+
+@pytest.fixture
+def make_job(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch):
+    """Makes jobs of the tiny spec: make_job(name, steps, *overrides)."""
+    monkeypatch.setenv("TK_CACHE", str(tmp_path / "cache"))
+
+    def make(name: str = "tiny", steps: int = 60, *overrides: str) -> Job:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(SPEC.format(folder=texts, steps=steps))
+        loaded = load_spec(path, [f"name={name}", *overrides])
+        return Job(root=tmp_path / "runs", name=name, spec=loaded.spec, text=loaded.text.decode())
+
+    return make

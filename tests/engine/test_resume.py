@@ -1,0 +1,89 @@
+"""A run killed at any moment and resumed equals the uninterrupted one, bit for bit."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from toolkit.engine.checkpointing import OPTIMIZER, WEIGHTS
+from toolkit.engine.job import Job
+from toolkit.store.checkpoints import CheckpointStore
+from toolkit.store.events import read_events
+from toolkit.store.tail import read_scalars
+
+DRIVER = Path(__file__).with_name("attempts.py")
+EXACT = ("train/", "val/")
+
+
+def attempts(job: Job, tmp_path: Path, *, seed: int = 0, kills: int = 0, longest: float = 1.0) -> list[str]:
+    file = tmp_path / f"{job.name}.json"
+    file.write_text(job.model_dump_json())
+    command = [sys.executable, str(DRIVER), str(file), str(seed), str(kills), str(longest)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+def final(job: Job) -> dict[str, torch.Tensor]:
+    last = CheckpointStore(job.run).resolve("last")
+    assert last.step == job.spec.train.duration.value
+    tensors = load_file(last.path / WEIGHTS)
+    return tensors | {f"optimizer/{k}": v for k, v in load_file(last.path / OPTIMIZER).items()}
+
+
+def curves(job: Job) -> dict[str, list[tuple[int, float]]]:
+    series = read_scalars(job.run.path)
+    return {
+        tag: [(int(s), float(v)) for s, v in zip(found.steps, found.values, strict=True)]
+        for tag, found in series.items()
+        if tag.startswith(EXACT)
+    }
+
+
+def test_twenty_kills_change_nothing(make_job, tmp_path: Path) -> None:
+    whole, killed = make_job("whole"), make_job("killed")
+    assert attempts(whole, tmp_path) == ["0"]
+    outcomes = attempts(killed, tmp_path, seed=1, kills=20, longest=0.6)
+    assert outcomes.count("killed") >= 15, outcomes
+    assert outcomes[-1] == "0"
+    expected, got = final(whole), final(killed)
+    assert expected.keys() == got.keys()
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    assert curves(whole) == curves(killed)
+    assert {"train/loss", "val/loss", "val/bits_per_byte"} <= curves(whole).keys()
+    assert all(math.isfinite(v) for points in curves(killed).values() for _, v in points)
+
+
+def test_a_finished_run_learned_something(make_job, tmp_path: Path) -> None:
+    job = make_job("learns", 80, "train.optimizer.lr=0.02")
+    attempts(job, tmp_path)
+    loss = [value for _, value in curves(job)["train/loss"]]
+    assert sum(loss[-5:]) / 5 < 0.7 * loss[0]
+    kinds = [event["kind"] for event in read_events(job.run)]
+    assert kinds[0] == "created"
+    assert kinds[-1] == "finished"
+
+
+def test_changed_data_refuse_to_resume(make_job, texts: Path, tmp_path: Path) -> None:
+    job = make_job("changed")
+    attempts(job, tmp_path, kills=2, longest=1.0)
+    (texts / "00.txt").write_text("something else altogether, and long enough to be a document")
+    shorter = make_job("again", 10)
+    assert attempts(shorter, tmp_path) == ["0"], "new data are fine for a new run"
+    job.run.path.joinpath("checkpoints").exists()
+    done = attempts(job, tmp_path)
+    assert done != ["0"]
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+def test_precisions_and_optimizers_resume(make_job, tmp_path: Path, kind: str) -> None:
+    whole = make_job(f"w-{kind}", 20, f"train.optimizer.kind={kind}", "run.precision=bfloat16")
+    parts = make_job(f"p-{kind}", 20, f"train.optimizer.kind={kind}", "run.precision=bfloat16")
+    attempts(whole, tmp_path)
+    attempts(parts, tmp_path, seed=2, kills=3, longest=0.8)
+    expected, got = final(whole), final(parts)
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
