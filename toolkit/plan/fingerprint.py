@@ -35,8 +35,8 @@ def plan_identity(
 ) -> dict[str, Any]:
     """The fields of a stage that change its result; `fingerprint` of it is the plan's fingerprint.
 
-    The architecture stands for `[model]`, so a preset and the same options written out are one
-    identity. `run`, `name` and `description` are left out, as is what follows from the machine.
+    The architecture stands for `[model]`, so a default and the same value written out are one identity.
+    `run`, `name` and `description` are left out, as is what follows from the machine.
 
     Args:
         parent: Fingerprint of the parent's plan; None for a stage that starts from nothing.

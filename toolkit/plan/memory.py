@@ -111,7 +111,7 @@ def activation_bytes_per_token(
 ) -> int:
     """What autograd keeps of the trunk for a token."""
     size = PRECISION_BYTES[precision]
-    norm = _norm_bytes(arch.norm, arch.d_model, 1, size, device)
+    norm = _norm_bytes(arch.norm, arch.d_model, 1, size)
     mask = 1 if device.startswith("cuda") else size
     dropped = mask * arch.d_model if arch.dropout else 0
     block = (
@@ -124,17 +124,10 @@ def activation_bytes_per_token(
     return ids + dropped + arch.n_layers * block + norm + output
 
 
-def _norm_bytes(norm: Norm, width: int, vectors: int, size: int, device: str) -> int:
-    """A norm's input and statistics, for `vectors` vectors of `width` numbers together.
-
-    PyTorch's RMSNorm is one kernel on CUDA; elsewhere it is made of steps in float32, of which the
-    input and the quotient are kept.
-    """
-    if norm == "layernorm":
-        return size * (width + 2 * vectors)
-    if device.startswith("cuda"):
-        return size * width + FLOAT * vectors
-    return FLOAT * (2 * width + vectors)
+def _norm_bytes(norm: Norm, width: int, vectors: int, size: int) -> int:
+    """A norm's input and statistics, for `vectors` vectors of `width` numbers together."""
+    statistics = 2 * size if norm == "layernorm" else FLOAT
+    return size * width + statistics * vectors
 
 
 def _attention_bytes(arch: Architecture, sequence_length: int, precision: Precision, device: str) -> int:
@@ -143,7 +136,7 @@ def _attention_bytes(arch: Architecture, sequence_length: int, precision: Precis
     queries, keys = arch.n_heads * arch.head_dim, arch.n_kv_heads * arch.head_dim
     kept = size * arch.d_model
     if arch.qk_norm:
-        kept += _norm_bytes("rmsnorm", queries + keys, arch.n_heads + arch.n_kv_heads, size, device)
+        kept += _norm_bytes("rmsnorm", queries + keys, arch.n_heads + arch.n_kv_heads, size)
     if attention_is_blocked(arch, sequence_length, precision, device):
         # Queries, keys and values of as many heads, and the output; the probabilities of every block.
         kept += size * (4 * queries + arch.n_heads * _probabilities_per_query(sequence_length))
