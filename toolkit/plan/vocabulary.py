@@ -8,6 +8,9 @@ from toolkit.plan.corpus import CorpusFacts
 from toolkit.plan.errors import PlanError
 from toolkit.spec.data import PretrainedTokenizer, Tokenizer
 
+KNOWN_SIZES = {"openai-community/gpt2": 50_257, "gpt2": 50_257}
+"""Of tokenizers that shipped specs name, so that these can be planned before anything is downloaded."""
+
 
 def vocabulary_size(tokenizer: Tokenizer, facts: CorpusFacts | None = None) -> int:
     """The vocabulary of a prepared corpus, else the one asked for, else the one a `tokenizer.json` holds.
@@ -17,25 +20,30 @@ def vocabulary_size(tokenizer: Tokenizer, facts: CorpusFacts | None = None) -> i
     if facts is not None:
         return facts.vocab_size
     if isinstance(tokenizer, PretrainedTokenizer):
-        return read_vocabulary_size(find_tokenizer_file(tokenizer.path))
+        file = find_tokenizer_file(tokenizer.path)
+        if file is None and tokenizer.path in KNOWN_SIZES:
+            return KNOWN_SIZES[tokenizer.path]
+        if file is None:
+            raise PlanError(
+                f"data.tokenizer.path: {tokenizer.path} is neither a file nor a folder here, and not in the "
+                f"hub's cache. Download it first: hf download {tokenizer.path} tokenizer.json"
+            )
+        return read_vocabulary_size(file)
     return tokenizer.vocab_size
 
 
-def find_tokenizer_file(path: str) -> Path:
-    """The `tokenizer.json` that `path` names: itself, in a folder, or in the hub's cache on this machine."""
+def find_tokenizer_file(path: str) -> Path | None:
+    """The `tokenizer.json` that `path` names: itself, in a folder, or in the hub's cache on this machine.
+
+    Raises PlanError for a folder without one; None where nothing is found.
+    """
     local = Path(path).expanduser()
     file = local / "tokenizer.json" if local.is_dir() else local
     if file.is_file():
         return file
     if local.is_dir():
         raise PlanError(f"data.tokenizer.path: {path} is a folder without a tokenizer.json.")
-    cached = _cached_hub_file(path)
-    if cached is None:
-        raise PlanError(
-            f"data.tokenizer.path: {path} is neither a file nor a folder here, and not in the hub's cache. "
-            f"Download it first: hf download {path} tokenizer.json"
-        )
-    return cached
+    return _cached_hub_file(path)
 
 
 def read_vocabulary_size(file: Path) -> int:

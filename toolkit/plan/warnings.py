@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.plan.corpus import CorpusFacts
+from toolkit.plan.figures import gib, short
 from toolkit.plan.machine import Machine
 from toolkit.plan.memory import SHARE_OF_MEMORY
 from toolkit.spec.export import export_obstacle
@@ -158,16 +159,3 @@ def _most_repeats(plan: "Plan", facts: CorpusFacts | None) -> tuple[str, float] 
         if read.train.rows
     ]
     return max(repeats, key=lambda pair: pair[1], default=None)
-
-
-def short(count: float) -> str:
-    """A count in words of three figures: 12.3M."""
-    for size, suffix in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k")):
-        if count >= size:
-            return f"{count / size:.3g}{suffix}"
-    return f"{count:.0f}"
-
-
-def gib(size: float) -> str:
-    """Bytes in GiB, two figures after the point."""
-    return f"{size / 2**30:.2f} GiB"

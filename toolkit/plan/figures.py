@@ -1,0 +1,34 @@
+"""Figures as people read them."""
+
+_SUFFIXES = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+
+
+def flop(count: float) -> str:
+    """A number of operations: 614 TFLOP."""
+    figure = short(count).replace("B", "G")
+    return f"{figure[:-1]} {figure[-1]}FLOP" if figure[-1].isalpha() else f"{figure} FLOP"
+
+
+def short(count: float) -> str:
+    """A count in three figures: 12.3M."""
+    for size, suffix in _SUFFIXES:
+        if count >= size:
+            return f"{count / size:.3g}{suffix}"
+    return f"{count:.3g}"
+
+
+def gib(size: float) -> str:
+    """Bytes in GiB, two figures after the point."""
+    return f"{size / 2**30:.2f} GiB"
+
+
+def length_of_time(seconds: float) -> str:
+    """The two largest units: 3 min 12 s."""
+    if seconds < 60:
+        return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+    whole = round(seconds)
+    for unit, size, lower, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if whole >= size:
+            rest = whole % size // part
+            return f"{whole // size} {unit}" + (f" {rest} {lower}" if rest else "")
+    raise AssertionError("a minute or more")
