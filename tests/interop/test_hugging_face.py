@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from toolkit.interop.errors import InteropError
@@ -113,6 +114,20 @@ def test_transformers_own_save_is_read(family: str, tmp_path: Path) -> None:
     tokens = torch.arange(48).unsqueeze(0)
     with torch.no_grad():
         torch.testing.assert_close(head(trunk(tokens)), theirs(tokens).logits, atol=1e-5, rtol=0)
+
+
+def test_the_first_gpt2_files_are_read(tmp_path: Path) -> None:
+    """They were saved from the body alone: no prefix, no head, and the causal masks among the weights."""
+    arch = architecture(preset="gpt2")
+    state = random_model(arch)[2]
+    to_hugging_face(arch, state, None, tmp_path / "out")
+    file = tmp_path / "out" / "model.safetensors"
+    old = {name.removeprefix("transformer."): weight for name, weight in load_file(file).items()}
+    masks = {f"h.{i}.attn.bias": torch.ones(1, 1, 48, 48).tril() for i in range(arch.n_layers)}
+    save_file(old | masks, file)
+    read = from_hugging_face(tmp_path / "out")
+    assert read.state.keys() == state.keys()
+    assert all(torch.equal(read.state[name], weight) for name, weight in state.items())
 
 
 @pytest.mark.parametrize("family", CLASSES)
