@@ -91,7 +91,7 @@ class _Search:
     def _unknown_key(self, path: Path, section: type[Section]) -> None:
         name, parent = str(path[-1]), path[:-1]
         near = nearest(name, known_keys(section)) or other_name(name, section)
-        self._add(path, "key", unknown_key(name, near, section))
+        self._add(path, "key", unknown_key(path, near, section))
         table = self._at(parent)
         value = table.pop(name)
         if near not in section.model_fields:

@@ -19,8 +19,8 @@ class Problem:
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        what = f"{self.key}: {self.message}" if self.key else self.message
-        return printable(f"{place}  {what}")
+        what = f"{_short(self.key, 100)}: {self.message}" if self.key else self.message
+        return printable(f"{place}  {_short(what, 500)}")
 
 
 class SpecErrors(ValueError):  # noqa: N818 - it holds several
@@ -51,9 +51,15 @@ def listing(names: Iterable[str], word: str = "or") -> str:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that `name` was probably meant to be."""
+    if len(name) > 64:
+        return None
     spellings = {other.casefold(): other for other in known}
     near = get_close_matches(name.casefold().replace("-", "_"), spellings, n=1, cutoff=0.6)
     return spellings[near[0]] if near else None
+
+
+def _short(text: str, width: int) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
 
 
 def shown(value: object) -> str:
@@ -64,5 +70,6 @@ def shown(value: object) -> str:
         return "a table"
     if isinstance(value, list | tuple):
         return "a list"
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= 80 else text[:76] + ' …"' if isinstance(value, str) else text[:78] + " …"
+    if isinstance(value, int) and value.bit_length() > 64:
+        return f"a number of {value.bit_length()} bits"
+    return f'"{_short(value, 80)}"' if isinstance(value, str) else _short(str(value), 80)

@@ -4,6 +4,7 @@ from pydantic_core import ErrorDetails
 
 from toolkit.spec.errors import listing, nearest, shown
 from toolkit.spec.fields import Type, allowed, key_paths, kind_of, known_keys
+from toolkit.spec.positions import Path
 from toolkit.spec.section import Section
 from toolkit.spec.spec import Spec
 
@@ -29,14 +30,14 @@ def other_name(name: str, section: type[Section]) -> str | None:
     return ours if ours in section.model_fields else None
 
 
-def unknown_key(name: str, near: str | None, section: type[Section]) -> str:
+def unknown_key(path: Path, near: str | None, section: type[Section]) -> str:
     """`near` is the key of this section that was probably meant."""
     if near:
         return f"unknown key. Did you mean {near}?"
+    name = str(path[-1])
     ours = _OTHER_NAMES.get(name, name)
-    elsewhere = (
-        {path for path in key_paths(Spec) if path.rsplit(".", 1)[-1] == ours} if ours != "kind" else set()
-    )
+    elsewhere = {other for other in key_paths(Spec) if other.rsplit(".", 1)[-1] == ours}
+    elsewhere.discard(".".join(map(str, path)))
     if len(elsewhere) == 1:
         return f"unknown key. Did you mean {elsewhere.pop()}?"
     return f"unknown key. Known here: {listing(known_keys(section), 'and')}."

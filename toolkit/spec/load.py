@@ -148,7 +148,7 @@ class _Override:
 def _toml_or_text(value: str) -> Any:
     try:
         parsed = tomllib.loads(f"value = {value}")
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):
         return value.strip()
     return parsed["value"] if parsed.keys() == {"value"} else value
 

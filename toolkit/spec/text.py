@@ -12,6 +12,7 @@ MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
 _MAX_ERRORS = 50
 _MAX_CUT_LINES = 200
+_SHOWN = 60
 _MAX_DOTS = 1000
 """In a line: tomllib needs memory that grows with the square of a dotted key's parts."""
 _TOO_DEEP = f"tables and lists are nested deeper than {MAX_DEPTH}."
@@ -83,11 +84,13 @@ def _parse(file: str, raw: bytes, text: str) -> Text:
                 problem = _syntax_problem(file, text, str(error))
                 problems.append(problem)
                 text = _without_mistake(text, problem.line) if len(problems) < _MAX_ERRORS else ""
-        too_deep = _deeper_than(values, MAX_DEPTH)
+        refused = _TOO_DEEP if _deeper_than(values, MAX_DEPTH) else ""
     except RecursionError:
-        too_deep = True
-    if too_deep:
-        problems.append(Problem(file, 1, 1, "", _TOO_DEEP))
+        refused = _TOO_DEEP
+    except ValueError as error:  # a number with more digits than Python reads
+        refused = f"{error}."
+    if refused:
+        problems.append(Problem(file, 1, 1, "", refused))
         return Text(file, raw, "", {}, problems)
     return Text(file, raw, text, values, problems)
 
@@ -113,9 +116,10 @@ def _without_mistake(text: str, line: int) -> str:
     )
     if alone and _parses(before):
         return "\n".join([*before, "", *lines[line:]])
-    for _ in range(min(_MAX_CUT_LINES, _MAX_CUT_LINES * 10_000 // len(text))):
+    for popped in range(min(_MAX_CUT_LINES, _MAX_CUT_LINES * 10_000 // len(text))):
         if _parses(before):
-            after = next((i for i in range(line, len(lines)) if lines[i].startswith("[")), len(lines))
+            first = line - 1 if popped else line
+            after = next((i for i in range(first, len(lines)) if lines[i].startswith("[")), len(lines))
             return "\n".join([*before, *[""] * (after - len(before)), *lines[after:]])
         before.pop()
     return ""
@@ -134,6 +138,7 @@ def _syntax_problem(file: str, text: str, error: str) -> Problem:
     said = match[1] if match else error
     line, column = (int(match[2]), int(match[3])) if match and match[2] else _end_of(text.rstrip("\n"))
     rest = text.split("\n")[line - 1][column - 1 :]
+    rest = rest if len(rest) <= _SHOWN else rest[:_SHOWN] + "…"
     word = _WORD_END.split(rest, maxsplit=1)[0]
     key, place = _statement_at(text, line, column)
     if said.startswith(("Cannot overwrite", "Cannot declare", "Duplicate inline")):
@@ -166,8 +171,8 @@ def _statement_at(text: str, line: int, column: int) -> tuple[str, tuple[int, in
     """Key and place of the statement that a mistake is in, read with a sound value in the mistake's stead."""
     lines = text.split("\n")
     head = "\n".join([*lines[: line - 1], lines[line - 1][: column - 1]])
-    for sound in (head, head + "0", "\n".join(lines[:line])):
-        statements = find_positions(sound).statements
+    for ending in ("", "0", '"', "'", "]", lines[line - 1][column - 1 :]):
+        statements = find_positions(head + ending).statements
         if statements and statements[-1].last_line == line:
             return ".".join(map(str, statements[-1].path)), statements[-1].key
     return "", None
