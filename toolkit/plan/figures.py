@@ -22,6 +22,15 @@ def gib(size: float) -> str:
     return f"{size / 2**30:.2f} GiB"
 
 
+def size(count: float) -> str:
+    """Bytes in the unit that fits, in three figures: 51.3 MiB."""
+    for unit, name in ((2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB")):
+        if count >= unit:
+            value = count / unit
+            return f"{value:.0f} {name}" if value >= 100 else f"{value:.3g} {name}"
+    return f"{count:.0f} bytes"
+
+
 def length_of_time(seconds: float) -> str:
     """The two largest units: 3 min 12 s."""
     if seconds < 60:

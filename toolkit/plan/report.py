@@ -1,26 +1,62 @@
-"""A plan in words, for terminals: labels and values, one row a fact."""
+"""A plan in words, for terminals: labels and values, one row a fact; and the plan beside what came of it."""
 
-from toolkit.plan.figures import flop, gib, length_of_time, short
-from toolkit.plan.memory import Memory
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from toolkit.plan.figures import flop, length_of_time, short, size
+from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
+
+UNPREPARED = "not known before the data is prepared"
 
 
 def plan_rows(plan: Plan) -> list[tuple[str, str]]:
-    """What will be trained, how long, and what it takes. Labels have at most 12 characters."""
-    rows = [
+    """What will be trained, for how long, and what it takes. A row without a label continues the last.
+
+    Labels have at most 12 characters and values about 66, so that a row fits a terminal of 80 columns.
+    """
+    return [
         ("run", f"{plan.name}/{plan.stage}"),
         ("parent", plan.parent or "none: starts from random weights"),
         ("model", _model(plan)),
         ("parameters", _parameters(plan)),
         ("length", _length(plan)),
         ("batch", _batch(plan)),
+        ("evaluation", f"{_every(plan.evaluate_every)}; checkpoints {_every(plan.checkpoint_every)}"),
         ("operations", _operations(plan)),
-        ("memory", _memory(plan.memory)),
+        *_memory(plan),
         ("disk", _disk(plan)),
         ("time", _time(plan)),
+        *_cost(plan),
+        ("fingerprint", plan.fingerprint[:16]),
     ]
-    cost = _cost(plan)
-    return [*rows, ("cost", cost)] if cost else rows
+
+
+class Beside(NamedTuple):
+    """A figure of the plan and what it came to; None where one of them is not known."""
+
+    name: str
+    planned: float | None
+    actual: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """Actual over planned."""
+        if not self.planned or self.actual is None:
+            return None
+        return self.actual / self.planned
+
+
+def plan_beside_actual(plan: Plan, actual: Mapping[str, float]) -> list[Beside]:
+    """Parameters, tokens, flops, seconds and peak_memory (bytes); `actual` has them by these names."""
+    planned: dict[str, float | None] = {
+        "parameters": plan.parameters.total,
+        "tokens": plan.tokens,
+        "flops": plan.flops,
+        "seconds": plan.seconds,
+        "peak_memory": plan.memory.total,
+    }
+    return [Beside(name, value, actual.get(name)) for name, value in planned.items()]
 
 
 def _model(plan: Plan) -> str:
@@ -28,21 +64,20 @@ def _model(plan: Plan) -> str:
     heads = f"{arch.n_heads} heads"
     if arch.n_kv_heads != arch.n_heads:
         heads += f" ({arch.n_kv_heads} of keys and values)"
-    return (
-        f"{arch.preset}: {arch.n_layers} layers of {arch.d_model}, {heads}, vocabulary {arch.vocab_size:,}, "
-        f"{plan.objective.kind}"
-    )
+    return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, vocabulary {arch.vocab_size:,}"
 
 
 def _parameters(plan: Plan) -> str:
     count = plan.parameters
-    head = f"head {count.head:,}" if count.head else "head tied"
-    return f"{count.total:,} (embedding {count.embedding:,}, {head}, non-embedding {count.non_embedding:,})"
+    parts = {"embedding": count.embedding, "head": count.head, "non-embedding": count.non_embedding}
+    if not count.head:
+        parts.pop("head")
+    return f"{count.total:,}: {_listing(parts, short)}"
 
 
 def _length(plan: Plan) -> str:
     if plan.steps is None or plan.tokens is None or plan.tokens_per_parameter is None:
-        return f"{plan.train.duration}; in steps when the data is prepared"
+        return f"{plan.train.duration}: {UNPREPARED}"
     parts = [
         f"{plan.steps:,} steps",
         f"{short(plan.tokens)} tokens",
@@ -60,37 +95,48 @@ def _batch(plan: Plan) -> str:
     return f"{text}, {plan.precision} on {plan.device}"
 
 
+def _every(interval: Every | None) -> str:
+    if interval is None:
+        return "not known yet"
+    return f"every {interval if interval.seconds is None else length_of_time(interval.seconds)}"
+
+
 def _operations(plan: Plan) -> str:
     each = f"{flop(plan.flops_per_token)} per token"
     return each if plan.flops is None else f"{flop(plan.flops)}, {each}"
 
 
-def _memory(memory: Memory) -> str:
-    terms = memory.model_dump(exclude={"total"})
-    return f"{gib(memory.total)} (" + ", ".join(f"{k} {v / 2**30:.2f}" for k, v in terms.items()) + ")"
+def _memory(plan: Plan) -> list[tuple[str, str]]:
+    memory = plan.memory
+    model = {"weights": memory.weights, "casts": memory.casts, "gradients": memory.gradients}
+    step = {"optimizer": memory.optimizer, "activations": memory.activations, "logits": memory.logits}
+    return [
+        ("memory", f"{size(memory.total)}: {_listing(model, size)},"),
+        ("", f"{_listing(step, size)},"),
+        ("", f"runtime {size(memory.runtime)}"),
+    ]
 
 
 def _disk(plan: Plan) -> str:
-    text = f"{gib(plan.disk.checkpoints)} for checkpoints of {gib(plan.disk.checkpoint)}"
-    if plan.disk.data is not None:
-        text += f", {gib(plan.disk.data)} for tokens"
-    return text
+    disk = plan.disk
+    data = "data not known yet" if disk.data is None else f"data {size(disk.data)}"
+    return f"{size(disk.total)}: checkpoints {size(disk.checkpoints)}, {size(disk.checkpoint)} each, {data}"
 
 
 def _time(plan: Plan) -> str:
     if plan.seconds is not None:
         return f"{length_of_time(plan.seconds)}, by the speed measured on this kind of machine"
-    if plan.steps is None:
-        return "not known before the data is prepared"
-    return "not measured on this machine yet: `tk plan --probe` or the first run does"
+    return UNPREPARED if plan.steps is None else "not known: `tk plan --probe` measures it, or the first run"
 
 
-def _cost(plan: Plan) -> str | None:
-    if plan.cost is None:
-        return None
-    parts = []
-    if plan.cost.energy_kwh is not None:
-        parts.append(f"{plan.cost.energy_kwh:.3g} kWh")
-    if plan.cost.price is not None:
-        parts.append(f"{plan.cost.price:.2f} {plan.cost.currency}")
-    return ", ".join(parts)
+def _cost(plan: Plan) -> list[tuple[str, str]]:
+    cost = plan.cost
+    if cost is None:
+        return []
+    energy = [] if cost.energy_kwh is None else [f"{cost.energy_kwh:.3g} kWh"]
+    price = [] if cost.price is None else [f"{cost.price:.2f} {cost.currency}"]
+    return [("cost", ", ".join(energy + price))]
+
+
+def _listing(parts: Mapping[str, int], text: Callable[[float], str]) -> str:
+    return ", ".join(f"{name} {text(value)}" for name, value in parts.items())

@@ -1,0 +1,87 @@
+"""A trained model, read back to write text."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from toolkit.data.tokenizer import TextTokenizer
+from toolkit.engine.checkpointing import PLAN, TOKENIZER, WEIGHTS
+from toolkit.engine.samples import Writes
+from toolkit.objectives.registry import build_task
+from toolkit.objectives.task import Task
+from toolkit.plan.plan import Plan
+from toolkit.store.errors import BadFile, CorruptCheckpoint
+from toolkit.store.manifest import Checkpoint, verify_files
+
+
+class Loaded(NamedTuple):
+    """The model of a checkpoint."""
+
+    task: Task
+    tokenizer: TextTokenizer
+    plan: Plan
+
+
+def load_for_sampling(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
+    """The checkpoint's model in float32 and evaluation mode; the checkpoint is verified first.
+
+    Raises CorruptCheckpoint, or BadFile for a checkpoint that this version can't read, or that of a task
+    that writes no text, and DataError for a tokenizer that can't be read.
+    """
+    verify_files(checkpoint)
+    plan_file, weights_file = checkpoint.path / PLAN, checkpoint.path / WEIGHTS
+    try:
+        plan = Plan.model_validate_json(plan_file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise BadFile(plan_file, "is not a plan that this version of tk reads") from error
+    task = build_task(plan.objective, plan.architecture)
+    if not isinstance(task, Writes) or TOKENIZER not in checkpoint.files:
+        raise BadFile(checkpoint.path, f"holds a model for {plan.objective.kind}, which writes no text")
+    try:
+        task.load_state_dict(load_file(weights_file))
+    except (RuntimeError, OSError, SafetensorError) as error:
+        raise CorruptCheckpoint(checkpoint.path, f"{WEIGHTS} does not fit its plan: {error}") from error
+    task.compute_in(torch.float32)
+    return Loaded(task.to(device).eval(), TextTokenizer.read(checkpoint.path / TOKENIZER), plan)
+
+
+def continuation(
+    model: Loaded,
+    prompt: str = "",
+    *,
+    max_tokens: int = 256,
+    temperature: float = 0.8,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> Iterator[str]:
+    """What the model writes after `prompt`, piece by piece, as the beginning of a document.
+
+    It ends where the model ends the document, or after `max_tokens`. Equal arguments give equal text.
+    Raises ValueError at the first piece for options out of range.
+    """
+    task, tokenizer, _ = model
+    assert isinstance(task, Writes), "load_for_sampling has seen to that"
+    decoder = tokenizer.decoder()
+    # What stands in the decoder before the first new id decides how that is written.
+    before = tokenizer.encode(prompt)
+    for token in before:
+        decoder.push(token)
+    ids = task.continuations(
+        [tokenizer.end_of_text_id, *before],
+        max_new_tokens=max_tokens,
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        generator=torch.Generator().manual_seed(seed),
+        stop_id=tokenizer.end_of_text_id,
+    )
+    for token in ids:
+        if piece := decoder.push(token):
+            yield piece
+    if rest := decoder.flush():
+        yield rest
