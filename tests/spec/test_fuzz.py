@@ -21,20 +21,26 @@ snippets = st.sampled_from(
 )
 
 
-def _load(text: str, overrides: list[str]) -> None:
+def _refused(text: str, overrides: list[str]) -> SpecErrors | None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "s.toml"
         path.write_bytes(text.encode())
-        lines = text.replace("\r\n", "\n").split("\n")
         try:
             load_spec(path, overrides)
         except SpecErrors as errors:
-            assert errors.problems
-            for problem in errors.problems:
-                assert problem.message
-                if problem.line:
-                    assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
-            assert str(errors).count("\n") == len(errors.problems)
+            return errors
+        return None
+
+
+def _load(text: str, overrides: list[str]) -> None:
+    lines = text.replace("\r\n", "\n").split("\n")
+    if errors := _refused(text, overrides):
+        assert errors.problems
+        assert str(errors).count("\n") == len(errors.problems)
+        for problem in errors.problems:
+            assert problem.message
+            if problem.line:
+                assert 1 <= problem.column <= len(lines[problem.line - 1]) + 1
 
 
 @settings(max_examples=150, deadline=None)
