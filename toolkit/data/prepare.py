@@ -10,6 +10,7 @@ from pathlib import Path
 
 from toolkit.data.corpus import Corpus, Split
 from toolkit.data.errors import DataError
+from toolkit.data.pretrained import pretrained
 from toolkit.data.progress import Progress, Silent, check
 from toolkit.data.rows import SourceRows, pack_source
 from toolkit.data.shards import TokenSource, finished
@@ -17,6 +18,7 @@ from toolkit.data.sources import Reader, open_source
 from toolkit.data.split import cutoff, digest
 from toolkit.data.tokenise import as_utf8, tokenise
 from toolkit.data.tokenizer import TextTokenizer
+from toolkit.data.training import SAMPLE, sample, train
 from toolkit.plan.corpus import CorpusFacts, SourceFacts, cache_root, write_facts
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import BytesTokenizer, Data, PretrainedTokenizer
@@ -25,9 +27,6 @@ from toolkit.store.atomic import write_atomic
 _VERSION = 1
 """Raised when the same source and tokenizer would give other shards."""
 
-_SAMPLE = 32 << 20
-"""Characters that a tokenizer is trained on."""
-
 _SCAN = 512 << 20
 """Characters of each source that the sample is drawn from."""
 
@@ -35,8 +34,9 @@ _SCAN = 512 << 20
 def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Corpus:
     """The corpus of a `[data]` section. What an earlier call finished is not done again.
 
-    Shards are kept per source and tokenizer, rows per sequence length and held-out share: other weights, another
-    order or more sources tokenise nothing again. (A trained tokenizer is another one when its sources are.)
+    Shards are kept per source and tokenizer, rows per sequence length and held-out share: other weights,
+    another order or more sources tokenise nothing again. (A trained tokenizer is another one when its sources
+    are others; name one in `data.tokenizer` to keep it.)
 
     Args:
         cache: Where shards are kept; `cache_root()` by default.
@@ -107,11 +107,9 @@ def _tokenizer(
     data: Data, readers: Sequence[Reader], keys: Sequence[str], root: Path, progress: Progress
 ) -> TextTokenizer:
     """The tokenizer asked for, from the cache or trained now on what is not held out."""
-    from toolkit.data.training import sample, train
-
     spec = data.tokenizer
     if isinstance(spec, PretrainedTokenizer):
-        return TextTokenizer.read(Path(spec.path).expanduser())
+        return pretrained(spec.path)
     if isinstance(spec, BytesTokenizer):
         return train(spec, [])
     # Neither the order nor the weights of the sources matter: editing them tokenises nothing again.
@@ -120,14 +118,17 @@ def _tokenizer(
     with _alone(path.parent, progress):
         if not path.exists():
             progress.start("reading", None)
-            each = _SAMPLE // len(readers)
+            each = SAMPLE[spec.kind] // len(readers)
             texts = [
                 text
                 for _, reader in sorted(zip(keys, readers, strict=True), key=lambda pair: pair[0])
                 for text in sample(_held_in(reader, data.validation, progress), each)
             ]
             if not texts:
-                raise DataError(readers[0].name, "empty: there is no text to train a tokenizer on")
+                raise DataError(
+                    readers[0].name,
+                    "too small: no text beside the held-out one to train a tokenizer on; add documents",
+                )
             progress.start("training the tokenizer", None)
             write_atomic(path, train(spec, texts).json)
         return TextTokenizer.read(path)

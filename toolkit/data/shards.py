@@ -16,14 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from toolkit.data.errors import DataError
 from toolkit.data.split import Hashes, as_hashes
 from toolkit.store.atomic import write_atomic
 
 Model = TypeVar("Model", bound=BaseModel)
-
-SHARD_TOKENS = 8 << 20
-"""Ids after which a shard is closed: the most that a crash can lose."""
 
 DOCUMENT = np.dtype([("start", "<u8"), ("bytes", "<u8"), ("hash", "<u8", (2,))])
 """A document of a shard: where its end of text stands, the UTF-8 bytes of its text, its hash."""
@@ -91,13 +87,13 @@ class Shard:
         lengths: NDArray[np.uint64] = ends - self.documents["start"]
         return lengths.astype(np.int64)
 
-    def verify(self) -> None:
-        """Raises DataError if a file is not what was written."""
+    def is_intact(self) -> bool:
+        """Whether the files are what was written, read to their ends."""
         for suffix, expected in self.index.sha256.items():
-            path = self.stem.with_suffix(suffix)
-            with path.open("rb") as file:
+            with self.stem.with_suffix(suffix).open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != expected:
-                    raise DataError(path, "damaged; delete its folder and run again")
+                    return False
+        return True
 
 
 def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int, so_far: Counts) -> Shard:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import chain
+from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from toolkit.data.errors import DataError
 from toolkit.data.progress import Progress, check
 from toolkit.data.shards import (
-    SHARD_TOKENS,
     Counts,
+    Shard,
     Tokens,
     TokenSource,
     finish,
@@ -24,6 +24,9 @@ from toolkit.data.shards import (
 from toolkit.data.sources import Document, Reader
 from toolkit.data.split import Seen, as_hashes, digest
 from toolkit.data.tokenizer import TextTokenizer
+
+SHARD_TOKENS = 8 << 20
+"""Ids after which a shard is closed: the most that a crash can lose."""
 
 _BATCH_BYTES = 2 << 20
 _BATCH_DOCUMENTS = 4096
@@ -48,7 +51,6 @@ def tokenise(
     folder: Path,
     progress: Progress,
     *,
-    shard_tokens: int = SHARD_TOKENS,
 ) -> TokenSource:
     """The source's tokens in `folder`, from the cache or made now; goes on where an earlier call ended.
 
@@ -59,10 +61,9 @@ def tokenise(
     if (done := finished(folder)) is not None:
         return done
     progress.start("tokenising", reader.size)
-    shards = list(whole_shards(folder))
+    shards = list(takewhile(Shard.is_intact, whole_shards(folder)))
     seen, start = Seen(), Counts()
     for shard in shards:
-        shard.verify()
         seen.add(shard.hashes)
         start = shard.index.so_far
         progress.advance(shard.index.bytes)
@@ -74,7 +75,7 @@ def tokenise(
         for kept, document in zip(batch, ids, strict=True):
             waiting.append(Tokens(document, kept.n_bytes, kept.digest))
             length += len(document) + 1
-            if length >= shard_tokens:
+            if length >= SHARD_TOKENS:
                 write_shard(folder, number, waiting, tokenizer.end_of_text_id, kept.so_far)
                 number, waiting, length = number + 1, [], 0
         progress.advance(sum(kept.n_bytes for kept in batch))

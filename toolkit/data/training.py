@@ -4,8 +4,10 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
+import numpy as np
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
@@ -18,17 +20,21 @@ from toolkit.spec.data import (
     WordPieceTokenizer,
 )
 
+SAMPLE = {"bpe": 32 << 20, "unigram": 4 << 20, "wordpiece": 16 << 20, "characters": 32 << 20}
+"""Characters that a tokenizer of each kind is trained on: some ten seconds of work, at most."""
+
 Trainable = BPETokenizer | UnigramTokenizer | WordPieceTokenizer | BytesTokenizer | CharactersTokenizer
 
 _BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _UNKNOWN = "<unk>"
+_NEVER = -1e6
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 
 
 def train(spec: Trainable, texts: Iterable[str]) -> TextTokenizer:
     """The tokenizer of `spec` for these texts; equal texts give an equal tokenizer.
 
-    A small sample may not fill `vocab_size`. Raises ValueError when there is no text to train on.
+    A small sample may not fill `vocab_size`.
     """
     if isinstance(spec, BytesTokenizer):
         return _finish(_bytes())
@@ -117,9 +123,10 @@ def _unigram(spec: UnigramTokenizer, texts: Iterable[str]) -> Backend:
         ),
     )
     state: dict[str, Any] = json.loads(backend.to_str())
-    pieces: list[list[Any]] = state["model"]["vocab"]
-    lowest = min((score for _, score in pieces[2:]), default=0.0)
-    state["model"]["vocab"] = pieces[:2] + [[byte, lowest - 10.0] for byte in _BYTES] + pieces[2:]
+    pieces = _settled([(piece, score) for piece, score in state["model"]["vocab"][2:]])
+    # Text that spells one of these names is not to become it.
+    named = [(name, _NEVER) for name in (END_OF_TEXT, _UNKNOWN, *_BYTES)]
+    state["model"]["vocab"] = named + pieces
     state["model"]["byte_fallback"] = True
     backend = Backend.from_str(json.dumps(state))
     backend.decoder = decoders.Sequence(
@@ -128,30 +135,76 @@ def _unigram(spec: UnigramTokenizer, texts: Iterable[str]) -> Backend:
     return backend
 
 
+def _settled(pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
+    """Pieces without what differs from one training to the next: the order of sums and of hash tables."""
+    lowest = min((score for _, score in pieces), default=0.0)
+    # The trainer adds rare characters last, 0.0001 apart in no order.
+    late = lowest + 1e-4 * sum(len(piece) == 1 for piece, _ in pieces)
+    scores = {
+        piece: round(lowest if len(piece) == 1 and score < late else score, 6) for piece, score in pieces
+    }
+    return sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+
+
 def _wordpiece(spec: WordPieceTokenizer, texts: Iterable[str]) -> Backend:
-    """WordPiece with BERT's normalisation and tokens (Devlin et al. 2018); `[SEP]` ends a text."""
-    backend = Backend(models.WordPiece(unk_token="[UNK]"))
-    backend.normalizer = normalizers.BertNormalizer(lowercase=spec.lowercase)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece(cleanup=False)
-    backend.train_from_iterator(
+    """WordPiece with BERT's normalisation and tokens (Devlin et al. 2018); `[SEP]` ends a text.
+
+    Its pieces are those that BPE cuts the words into, the most frequent ones: the library's own trainer for
+    WordPiece gives another vocabulary each time.
+    """
+    texts = list(texts)
+    room = spec.vocab_size - len(_BERT_TOKENS)
+    pairs = Backend(models.BPE())
+    pairs.normalizer = normalizers.BertNormalizer(lowercase=spec.lowercase)
+    pairs.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    letters = Counter(chain.from_iterable(pairs.normalizer.normalize_str(text) for text in texts))
+    # Each character may need two pieces, one at the head of a word and one within: they get half the room.
+    alphabet = _most_frequent(letters)[: room // 4]
+    pairs.train_from_iterator(
         texts,
-        trainers.WordPieceTrainer(
-            vocab_size=spec.vocab_size, special_tokens=_BERT_TOKENS, show_progress=False
+        trainers.BpeTrainer(
+            vocab_size=spec.vocab_size,
+            initial_alphabet=alphabet,
+            limit_alphabet=len(alphabet),
+            show_progress=False,
         ),
     )
+    counts = np.zeros((pairs.get_vocab_size(), 2), np.int64)
+    for text in texts:
+        encoding = pairs.encode(text)
+        words = np.array(encoding.word_ids)
+        within = np.append(False, words[1:] == words[:-1])[: len(words)]
+        np.add.at(counts, (np.array(encoding.ids, np.int64), within.astype(np.int64)), 1)
+    ids = pairs.get_vocab()
+    names = sorted(ids, key=lambda name: ids[name])
+    found = {
+        prefix + name: int(count)
+        for name, both in zip(names, counts, strict=True)
+        for prefix, count in zip(("", "##"), both, strict=True)
+        if count
+    }
+    single = {prefix + name for name in names if len(name) == 1 for prefix in ("", "##")}
+    ranked = sorted(found, key=lambda piece: (piece not in single, -found[piece], piece))
+    vocabulary = {piece: i for i, piece in enumerate([*_BERT_TOKENS, *ranked[:room]])}
+    backend = Backend(models.WordPiece(vocabulary, unk_token="[UNK]"))
+    backend.normalizer = pairs.normalizer
+    backend.pre_tokenizer = pairs.pre_tokenizer
+    backend.decoder = decoders.WordPiece(cleanup=False)
+    backend.add_special_tokens([AddedToken(name, special=True) for name in _BERT_TOKENS])
     return backend
 
 
 def _characters(spec: CharactersTokenizer, texts: Iterable[str]) -> Backend:
-    """One token a character, the most frequent ones; ties go to the lower code point."""
-    counts: Counter[str] = Counter()
-    for text in texts:
-        counts.update(text)
-    ranked = sorted(counts, key=lambda character: (-counts[character], character))
+    """One token a character, the most frequent ones."""
+    ranked = _most_frequent(Counter(chain.from_iterable(texts)))
     names = [END_OF_TEXT, _UNKNOWN, *ranked[: spec.vocab_size - 2]]
     backend = Backend(models.WordLevel({name: i for i, name in enumerate(names)}, unk_token=_UNKNOWN))
-    backend.pre_tokenizer = pre_tokenizers.Split(Regex("(?s)."), "isolated")
+    backend.pre_tokenizer = pre_tokenizers.Split(Regex(r"[\s\S]"), "isolated")
     backend.decoder = decoders.Fuse()
     backend.add_special_tokens([AddedToken(END_OF_TEXT, special=True), AddedToken(_UNKNOWN, special=True)])
     return backend
+
+
+def _most_frequent(counts: Counter[str]) -> list[str]:
+    """The most frequent first; ties go to the lower code point."""
+    return sorted(counts, key=lambda name: (-counts[name], name))

@@ -7,6 +7,7 @@ from typing import Any
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
 from toolkit.data.sources.files import Files
+from toolkit.data.sources.reach import why_unreachable
 from toolkit.data.sources.rows import as_text, missing_key
 from toolkit.spec.data import FilesSource, HubSource
 
@@ -22,6 +23,7 @@ class Hub:
     def __init__(self, source: HubSource, cache: Path | None = None) -> None:
         self._source = source
         self._cache = cache
+        self._reason: str | None = None
 
     @property
     def name(self) -> str:
@@ -58,9 +60,13 @@ class Hub:
             raise self._unreachable(error) from error
 
     def _load(self) -> Any:
+        source = self._source
+        is_local = Path(source.path).is_dir()
+        self._reason = None if is_local else why_unreachable()
+        if not is_local and source.path.startswith((".", "/", "~")):
+            raise DataError(source.path, f"no such folder (relative paths start at {Path.cwd()})")
         import datasets
 
-        source = self._source
         try:
             return datasets.load_dataset(
                 source.path,
@@ -71,7 +77,7 @@ class Hub:
             )
         except (ValueError, datasets.exceptions.DatasetsError) as error:
             raise DataError(
-                source.path, f"the datasets library can't open it: {_first_line(error)}"
+                source.path, f"the datasets library can't open it: {first_line(error)}"
             ) from error
         except (OSError, RuntimeError) as error:
             raise self._unreachable(error) from error
@@ -79,9 +85,11 @@ class Hub:
     def _unreachable(self, error: Exception) -> DataError:
         return DataError(
             self._source.path,
-            f"can't be reached on the hub: {_first_line(error)}. " + _OFFLINE.format(path=self._source.path),
+            f"can't be reached on the hub: {self._reason or first_line(error)}. "
+            + _OFFLINE.format(path=self._source.path),
         )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """The first line of an error's message, without its full stop."""
     return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
