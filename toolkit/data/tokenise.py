@@ -45,13 +45,7 @@ class Kept(NamedTuple):
     so_far: Counts
 
 
-def tokenise(
-    reader: Reader,
-    tokenizer: TextTokenizer,
-    folder: Path,
-    progress: Progress,
-    *,
-) -> TokenSource:
+def tokenise(reader: Reader, tokenizer: TextTokenizer, folder: Path, progress: Progress) -> TokenSource:
     """The source's tokens in `folder`, from the cache or made now; goes on where an earlier call ended.
 
     Raises:
