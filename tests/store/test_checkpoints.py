@@ -108,7 +108,7 @@ def test_random_damage_is_found_and_passed_over(run: RunFolder, tmp_path: Path) 
     copy = tmp_path / "copy"
     shutil.copytree(run.path, copy)
     chance = random.Random(7)
-    for _ in range(250):
+    for _ in range(150):
         damage(new.path, old.path, chance)
         store = CheckpointStore(run)
         with pytest.raises(CorruptCheckpoint):

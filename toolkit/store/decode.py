@@ -63,7 +63,8 @@ def _decode(data: bytes, run: Run) -> Iterator[Block]:
         count = 1
         if left > 1:
             rows = np.frombuffer(data, np.uint8, left * stride, at).reshape(left, stride)[:, HEADER:-FOOTER]
-            count = _alike(rows, layout)
+            # An event with a tag twice stays alone: side by side its columns would lose their order.
+            count = _alike(rows, layout) if len(set(layout.tags)) == len(layout.tags) else 1
             if layout.starts or layout.tags:
                 yield _columns(rows[:count], layout)
         elif layout.starts or layout.tags:
