@@ -86,3 +86,12 @@ def test_differences_say_whether_the_result_changes(load: Callable[..., LoadedSp
     assert Change("train.optimizer.betas", [0.8, 0.95], [0.9, 0.95], True) in changes
     assert {change.key.split(".")[0] for change in changes} == {"name", "seed", "data", "run", "train"}
     assert diff_specs(before, before) == []
+
+
+def test_how_documents_travel_is_no_change_of_the_result() -> None:
+    before = {"data": {"sources": [{"kind": "hub", "streaming": True, "split": "train"}]}}
+    after = {"data": {"sources": [{"kind": "hub", "streaming": False, "split": "test"}]}}
+    assert [(change.key, change.identity) for change in diff_specs(before, after)] == [
+        ("data.sources.0.streaming", False),
+        ("data.sources.0.split", True),
+    ]

@@ -7,6 +7,12 @@ NOT_IDENTITY = ("name", "description", "run")
 """Top-level keys that say what a run is called and how it runs, not what comes out of it."""
 
 
+def changes_identity(key: str) -> bool:
+    """Whether a dotted key is part of the fingerprint. How documents of a source travel is not."""
+    steps = key.split(".")
+    return steps[0] not in NOT_IDENTITY and not (steps[0] == "data" and steps[-1] == "streaming")
+
+
 class Change(NamedTuple):
     """A key whose value differs. None stands for a key that is absent or left open."""
 
@@ -21,7 +27,7 @@ def diff_specs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Chan
     """Compare two dumped specs or plans, key by key, in the order of `after`."""
     old, new = dict(_leaves(before)), dict(_leaves(after))
     return [
-        Change(key, old.get(key), new.get(key), key.split(".")[0] not in NOT_IDENTITY)
+        Change(key, old.get(key), new.get(key), changes_identity(key))
         for key in [*new, *(key for key in old if key not in new)]
         if old.get(key) != new.get(key)
     ]
