@@ -1,6 +1,6 @@
 """Figures as people read them."""
 
-_SUFFIXES = ((10**18, "E"), (10**15, "P"), (10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "k"))
+_SUFFIXES = tuple((1000.0**n, "kMBTPEZY"[n - 1]) for n in range(8, 0, -1))
 
 
 def flop(count: float) -> str:
@@ -11,15 +11,10 @@ def flop(count: float) -> str:
 
 def short(count: float) -> str:
     """A count in three figures: 12.3M."""
-    for size, suffix in _SUFFIXES:
-        if count >= size:
-            return f"{count / size:.3g}{suffix}"
+    for unit, suffix in _SUFFIXES:
+        if count >= 0.9995 * unit:  # 999,500 is 1M, as three figures of it in thousands would be 1e+03k
+            return f"{count / unit:.3g}{suffix}"
     return f"{count:.3g}"
-
-
-def gib(size: float) -> str:
-    """Bytes in GiB, two figures after the point."""
-    return f"{size / 2**30:.2f} GiB"
 
 
 def size(count: float) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from toolkit.plan.corpus import CorpusFacts
-from toolkit.plan.figures import gib, short
+from toolkit.plan.figures import short, size
 from toolkit.plan.machine import Machine
 from toolkit.plan.memory import SHARE_OF_MEMORY
 from toolkit.spec.export import export_obstacle
@@ -39,12 +39,13 @@ def find_warnings(
 
 def _of_length(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
     repeats = _most_repeats(plan, facts)
-    ratio, size = plan.tokens_per_parameter, plan.parameters.total
+    ratio, parameters = plan.tokens_per_parameter, plan.parameters.total
     if ratio is not None and ratio < FEW_TOKENS_PER_PARAMETER:
+        good = GOOD_TOKENS_PER_PARAMETER
         yield (
-            f"train.duration: {ratio:.2g} tokens per parameter are few for {short(size)} parameters. A "
+            f"train.duration: {ratio:.2g} tokens per parameter are few for {short(parameters)} parameters. A "
             "smaller model learns more in the same time; this one is fed well by "
-            f"{short(GOOD_TOKENS_PER_PARAMETER * size)} tokens ({GOOD_TOKENS_PER_PARAMETER} per parameter)."
+            f"{short(good * parameters)} tokens ({good} per parameter)."
         )
     if repeats is not None and repeats[1] > MANY_EPOCHS:
         kind, times = repeats
@@ -54,7 +55,7 @@ def _of_length(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
         )
     elif ratio is not None and ratio > MANY_TOKENS_PER_PARAMETER:
         yield (
-            f"train.duration: {ratio:.0f} tokens per parameter are many for {short(size)} parameters. "
+            f"train.duration: {ratio:.0f} tokens per parameter are many for {short(parameters)} parameters. "
             "A larger model reaches the same loss with fewer operations."
         )
     if plan.steps is not None and plan.steps < FEW_STEPS:
@@ -70,11 +71,11 @@ def _of_batch(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
         rows = asked.value / plan.sequence_length
         yield (
             f'train.batch: "{asked}" is {rows:.4g} rows of {plan.sequence_length} tokens; '
-            f'{plan.batch_rows} are taken. Write "{plan.batch_rows} rows" to say so.'
+            f'{plan.batch_rows} are taken. Write "{_rows(plan.batch_rows)}" to say so.'
         )
     if facts is not None and 0 < facts.train.rows < plan.batch_rows:
         yield (
-            f"train.batch: {plan.batch_rows} rows are more than the {facts.train.rows} of the training data, "
+            f"train.batch: {_rows(plan.batch_rows)} are more than the {facts.train.rows} of the training data, "
             "so that each step reads some of them twice."
         )
     if plan.run.micro_batch is not None and plan.batch_rows % plan.micro_batch:
@@ -132,19 +133,23 @@ def _of_machine(plan: "Plan", machine: Machine, free_disk: int | None) -> Iterat
     memory = machine.memory_of(plan.device)
     if memory and plan.memory.total > SHARE_OF_MEMORY * memory:
         yield (
-            f"memory: {gib(plan.memory.total)} needed with {plan.micro_batch} rows at once, {gib(memory)} "
+            f"memory: {size(plan.memory.total)} needed for {_rows(plan.micro_batch)} at once, {size(memory)} "
             "there. Use a smaller model, shorter rows or a smaller run.micro_batch."
         )
     elif not plan.device.startswith("cuda") and plan.memory.total > machine.available:
         yield (
-            f"memory: {gib(plan.memory.total)} needed, and {gib(machine.available)} of {gib(memory)} free "
+            f"memory: {size(plan.memory.total)} needed, and {size(machine.available)} of {size(memory)} free "
             "now. End what else runs on this machine."
         )
     if free_disk is not None and plan.disk.checkpoints > free_disk:
         yield (
-            f"run.keep: checkpoints take {gib(plan.disk.checkpoints)}, and {gib(free_disk)} are free. "
+            f"run.keep: checkpoints take {size(plan.disk.checkpoints)}, and {size(free_disk)} are free. "
             "Keep fewer, or point TK_RUNS at a larger disk."
         )
+
+
+def _rows(count: int) -> str:
+    return "1 row" if count == 1 else f"{count} rows"
 
 
 def _most_repeats(plan: "Plan", facts: CorpusFacts | None) -> tuple[str, float] | None:

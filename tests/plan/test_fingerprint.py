@@ -1,0 +1,115 @@
+"""Equal plans have equal fingerprints, and what changes a result changes them."""
+
+import hashlib
+import json
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from toolkit.plan.fingerprint import canonical, fingerprint, plan_identity
+from toolkit.spec.model import resolve_architecture
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+).filter(lambda value: "\\ud" not in json.dumps(value))
+
+
+def identity(spec, **arguments):
+    arch = resolve_architecture(
+        spec.model,
+        vocab_size=arguments.pop("vocab_size", 4096),
+        sequence_length=spec.data.sequence_length,
+    )
+    return fingerprint(plan_identity(spec, arch, **arguments))
+
+
+@given(VALUES)
+def test_canonical_bytes_read_back_equal(value):
+    assert json.loads(canonical(value)) == value
+
+
+@given(st.dictionaries(st.text("abcdef", min_size=1), st.integers(), min_size=2))
+def test_order_of_keys_does_not_matter(value):
+    turned = dict(reversed(value.items()))
+    assert canonical(value) == canonical(turned)
+
+
+def test_fingerprint_is_sha256_of_the_written_form():
+    assert (
+        fingerprint({"b": [1, 2.5, "é"], "a": None})
+        == hashlib.sha256('{"a":null,"b":[1,2.5,"é"]}'.encode()).hexdigest()
+    )
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, [-math.inf], {"a": math.nan}])
+def test_numbers_that_json_lacks_are_refused(value):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        canonical(value)
+
+
+def test_keys_that_json_would_rename_are_refused():
+    with pytest.raises(TypeError, match="key 1 is not text"):
+        canonical([{"a": {1: "one"}}])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "another"},
+        {"description": "words"},
+        {"run": {"device": "cpu", "micro_batch": 4, "keep": {"last": 5}, "evaluate_every": "5 steps"}},
+        {"train": {"duration": "400_000k tokens", "batch": "64 samples"}},
+        {"model": {"head_dim": 64, "norm": "rmsnorm", "d_ff": 1024}},
+    ],
+)
+def test_what_does_not_change_the_result_is_left_out(spec, change):
+    assert identity(spec(**change)) == identity(spec())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 2},
+        {"data": {"sequence_length": 128}},
+        {"data": {"validation": 0.02}},
+        {"data": {"tokenizer": {"kind": "bytes"}}},
+        {"data": {"sources": [{"kind": "files", "path": "a.txt"}]}},
+        {"model": {"n_layers": 7}},
+        {"model": {"preset": "llama"}},
+        {"model": {"dropout": 0.1}},
+        {"train": {"duration": "401M tokens"}},
+        {"train": {"batch": "65 rows"}},
+        {"train": {"optimizer": {"kind": "muon", "lr": 0.03}}},
+        {"train": {"schedule": {"kind": "cosine"}}},
+        {"train": {"clip": 1.0}},
+    ],
+)
+def test_what_changes_the_result_is_in(spec, change):
+    assert identity(spec(**change)) != identity(spec())
+
+
+def test_parent_and_stage_are_in(spec):
+    prints = {
+        identity(spec()),
+        identity(spec(), parent="ab" * 32),
+        identity(spec(), parent="cd" * 32),
+        identity(spec(), stage="coder"),
+    }
+    assert len(prints) == 4
+
+
+def test_how_a_hub_source_travels_is_left_out(spec):
+    sources = [
+        [{"kind": "hub", "path": "some/set", "streaming": streaming, "max_documents": count}]
+        for streaming, count in ((True, 10), (False, 10), (True, 11))
+    ]
+    first, second, third = (identity(spec(data={"sources": s})) for s in sources)
+    assert first == second != third
+
+
+def test_it_is_the_same_before_and_after_the_data_is_read(spec):
+    assert identity(spec(), vocab_size=4096) == identity(spec(), vocab_size=3000)
