@@ -1,6 +1,9 @@
 """A run small enough to be carried out many times."""
 
 import random
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -65,3 +68,20 @@ def make_job(tmp_path: Path, texts: Path, monkeypatch: pytest.MonkeyPatch):
         return Job(root=tmp_path / "runs", name=name, spec=loaded.spec, text=loaded.text.decode())
 
     return make
+
+
+@pytest.fixture
+def attempts(tmp_path: Path) -> Callable[..., tuple[list[str], str]]:
+    """Carries out a job until an attempt ends unsignalled: the outcomes, and what was printed."""
+
+    def carry_out(
+        job: Job, *, seed: int = 0, signals: int = 0, longest: float = 1.0, signal: str = "SIGKILL"
+    ) -> tuple[list[str], str]:
+        file = tmp_path / f"{job.name}.json"
+        file.write_text(job.model_dump_json())
+        driver = Path(__file__).with_name("attempts.py")
+        command = [sys.executable, str(driver), str(file), str(seed), str(signals), str(longest), signal]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
+        return done.stdout.split(), done.stderr
+
+    return carry_out

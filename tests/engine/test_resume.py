@@ -1,8 +1,6 @@
 """A run killed at any moment and resumed equals the uninterrupted one, bit for bit."""
 
 import math
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,17 +14,7 @@ from toolkit.store.events import read_events
 from toolkit.store.status import read_status
 from toolkit.store.tail import read_scalars
 
-DRIVER = Path(__file__).with_name("attempts.py")
 EXACT = ("train/", "val/")
-
-
-def attempts(job: Job, tmp_path: Path, *, seed: int = 0, kills: int = 0, longest: float = 1.0) -> list[str]:
-    file = tmp_path / f"{job.name}.json"
-    file.write_text(job.model_dump_json())
-    command = [sys.executable, str(DRIVER), str(file), str(seed), str(kills), str(longest)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.split()
 
 
 def final(job: Job) -> dict[str, torch.Tensor]:
@@ -45,10 +33,10 @@ def curves(job: Job) -> dict[str, list[tuple[int, float]]]:
     }
 
 
-def test_twenty_kills_change_nothing(make_job, tmp_path: Path) -> None:
+def test_twenty_kills_change_nothing(make_job, attempts) -> None:
     whole, killed = make_job("whole", 150), make_job("killed", 150)
-    assert attempts(whole, tmp_path) == ["0"]
-    outcomes = attempts(killed, tmp_path, seed=1, kills=20, longest=2.5)
+    assert attempts(whole)[0] == ["0"]
+    outcomes, _ = attempts(killed, seed=1, signals=20, longest=2.5)
     assert outcomes.count("killed") >= 15, outcomes
     assert outcomes[-1] == "0"
     resumed = {event["step"] for event in read_events(killed.run) if event["kind"] == "resumed"}
@@ -61,9 +49,9 @@ def test_twenty_kills_change_nothing(make_job, tmp_path: Path) -> None:
     assert all(math.isfinite(v) for points in curves(killed).values() for _, v in points)
 
 
-def test_a_finished_run_learned_something(make_job, tmp_path: Path) -> None:
+def test_a_finished_run_learned_something(make_job, attempts) -> None:
     job = make_job("learns", 80, "train.optimizer.lr=0.02")
-    attempts(job, tmp_path)
+    attempts(job)
     loss = [value for _, value in curves(job)["train/loss"]]
     assert sum(loss[-5:]) / 5 < 0.7 * loss[0]
     kinds = [event["kind"] for event in read_events(job.run)]
@@ -71,20 +59,34 @@ def test_a_finished_run_learned_something(make_job, tmp_path: Path) -> None:
     assert kinds[-1] == "finished"
 
 
-def test_changed_data_refuse_to_resume(make_job, texts: Path, tmp_path: Path) -> None:
+def test_changed_data_refuse_to_resume(make_job, attempts, texts: Path) -> None:
     job = make_job("changed", 20)
-    attempts(job, tmp_path)
+    attempts(job)
     (texts / "00.txt").write_text("something else altogether, and long enough to be a document")
-    assert attempts(make_job("again", 10), tmp_path) == ["0"], "new data are fine for a new run"
-    assert attempts(job, tmp_path) == ["1"]
-    assert "the data of changed/pretrain changed" in read_status(job.run).reason
+    assert attempts(make_job("again", 10))[0] == ["0"], "new data are fine for a new run"
+    outcomes, printed = attempts(job)
+    assert outcomes == ["2"]
+    assert "the data of changed/pretrain changed since it began" in printed
+    assert "changed since it began" in read_status(job.run).reason
 
 
 @pytest.mark.parametrize("kind", ["muon", "adamw"])
-def test_precisions_and_optimizers_resume(make_job, tmp_path: Path, kind: str) -> None:
+def test_precisions_and_optimizers_resume(make_job, attempts, kind: str) -> None:
     whole = make_job(f"w-{kind}", 20, f"train.optimizer.kind={kind}", "run.precision=bfloat16")
     parts = make_job(f"p-{kind}", 20, f"train.optimizer.kind={kind}", "run.precision=bfloat16")
-    attempts(whole, tmp_path)
-    attempts(parts, tmp_path, seed=2, kills=3, longest=2.5)
+    attempts(whole)
+    attempts(parts, seed=2, signals=3, longest=2.5)
     expected, got = final(whole), final(parts)
     assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+
+
+@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"])
+def test_a_signal_saves_and_says_so(make_job, attempts, signal: str) -> None:
+    whole, stopped = make_job("whole", 40), make_job("stopped", 40)
+    attempts(whole)
+    outcomes, _ = attempts(stopped, seed=3, signals=3, longest=2.0, signal=signal)
+    assert outcomes[-1] == "0"
+    assert set(outcomes[:-1]) <= {"75", "0"}, "stopped with the work saved, or finished before the signal"
+    expected, got = final(whole), final(stopped)
+    assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
+    assert curves(whole) == curves(stopped)

@@ -19,38 +19,49 @@ def die_with_parent() -> None:
 
 
 def main() -> int:
-    """Carry out the job. Exit status: 0 finished, 75 stopped with the work saved, 1 failed, 2 bad input."""
+    """Carry out the job on standard input; the exit status."""
     parent = os.getppid()
     die_with_parent()
     if os.getppid() != parent:
         return EXIT_FAILED
     interrupts = Interrupts()
     interrupts.install()
-    job = Job.model_validate_json(sys.stdin.buffer.read())
+    return work(Job.model_validate_json(sys.stdin.buffer.read()), interrupts)
 
+
+def work(job: Job, interrupts: Interrupts) -> int:
+    """Exit status: 0 finished, 75 stopped with the work saved, 1 failed, 2 bad input; errors are printed."""
     from toolkit.data.errors import DataError, PreparationStopped
-    from toolkit.engine.stage import StageError, carry_out
+    from toolkit.engine.stage import StageError
     from toolkit.plan.errors import PlanError
     from toolkit.store.errors import StoreError
 
     try:
-        if job.action == "probe":
-            from toolkit.engine.probe import probe
-
-            return probe(job, interrupts)
-        if job.action == "replay":
-            from toolkit.engine.replay import replay
-
-            return replay(job.run, interrupts)
-        return carry_out(job, interrupts)
+        return _act(job, interrupts)
     except (DataError, PlanError, StageError, StoreError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {error}", file=sys.stderr, flush=True)
         if os.environ.get("TK_DEBUG"):
             traceback.print_exc()
         return EXIT_FAILED if isinstance(error, StoreError) else EXIT_BAD_INPUT
     except PreparationStopped as error:
         print(error)
         return EXIT_STOPPED
+
+
+def _act(job: Job, interrupts: Interrupts) -> int:
+    match job.action:
+        case "run":
+            from toolkit.engine.stage import carry_out
+
+            return carry_out(job, interrupts)
+        case "probe":
+            from toolkit.engine.probe import probe
+
+            return probe(job, interrupts)
+        case "replay":
+            from toolkit.engine.replay import replay
+
+            return replay(job.run, interrupts)
 
 
 if __name__ == "__main__":
