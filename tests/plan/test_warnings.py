@@ -47,8 +47,8 @@ def test_a_sound_plan_is_left_alone(spec, machine, facts):
         (
             {"train": {"duration": "2 epochs", "batch": "100 rows"}},
             {"rows": 40},
-            "train.batch: 100 rows are more than the 40 of the training data, "
-            "so that each step reads some of them twice.",
+            "train.batch: 100 rows are more than the 40 of the training data: "
+            "each step reads some of them twice.",
         ),
         (
             {"run": {"micro_batch": 24}},
