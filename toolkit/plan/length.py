@@ -20,7 +20,9 @@ class Every(BaseModel):
     seconds: float | None = None
 
     def __str__(self) -> str:
-        return f"{self.seconds:g} seconds" if self.steps is None else f"{self.steps} steps"
+        if self.steps is None:
+            return f"{self.seconds:g} seconds"
+        return "step" if self.steps == 1 else f"{self.steps} steps"
 
 
 def count_batch_rows(batch: BatchSize, sequence_length: int) -> int:

@@ -75,8 +75,8 @@ def _of_batch(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
         )
     if facts is not None and 0 < facts.train.rows < plan.batch_rows:
         yield (
-            f"train.batch: {_rows(plan.batch_rows)} are more than the {facts.train.rows} of the training data: "
-            "each step reads some of them twice."
+            f"train.batch: {_rows(plan.batch_rows)} are more than the {facts.train.rows} of the training "
+            "data: each step reads some of them twice."
         )
     if plan.run.micro_batch is not None and plan.batch_rows % plan.micro_batch:
         rest = plan.batch_rows % plan.micro_batch
