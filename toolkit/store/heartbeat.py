@@ -30,7 +30,7 @@ class Heartbeat(Record):
 
 
 def beat(run: RunFolder, step: int, phase: str, rank: int = 0) -> None:
-    """Give a sign of life. About 0.1 ms: call it every second or so, in long phases too."""
+    """Give a sign of life. Under a millisecond: call it every second or so, in long phases too."""
     heartbeat = Heartbeat(
         rank=rank, step=step, phase=phase, time=time.time(), pid=os.getpid(), host=socket.gethostname()
     )

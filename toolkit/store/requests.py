@@ -41,7 +41,7 @@ def ask(run: RunFolder, kind: Kind, by: str = "user") -> Request:
 
 
 def pending(run: RunFolder) -> list[Request]:
-    """Requests not yet acknowledged, oldest first. Some 10 µs when there are none: ask at every step.
+    """Requests not yet acknowledged, oldest first. Some 20 µs when there are none: ask at every step.
 
     Files of other users are passed over, and so are links.
     """
