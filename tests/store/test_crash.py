@@ -13,7 +13,7 @@ Start = Callable[..., "Popen[str]"]
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """In memory where that can be: thousands of fsyncs on a busy disk take a minute, and none is lost here."""
+    """In memory where that can be: thousands of fsyncs take a minute on a busy disk."""
     with TemporaryDirectory(dir=MEMORY if os.access(MEMORY, os.W_OK) else tmp_path) as name:
         yield Path(name)
 
