@@ -15,7 +15,9 @@ POLL_SECONDS = 0.2
 
 
 def stop(run: Run, wait: Wait = False, runs: Runs = None) -> None:
-    """Ask a run to stop with its work saved; `tk run` goes on with it later.
+    """Ask a run to save its work and stop.
+
+    `tk run` goes on with it later.
 
     \b
     Example:
@@ -25,7 +27,7 @@ def stop(run: Run, wait: Wait = False, runs: Runs = None) -> None:
 
 
 def checkpoint(run: Run, wait: Wait = False, runs: Runs = None) -> None:
-    """Ask a run to save a checkpoint now, and to go on.
+    """Ask a run to save a checkpoint now.
 
     \b
     Example:
@@ -46,7 +48,8 @@ def _ask(reference: str, kind: "Kind", wait: bool, runs: Runs) -> None:
     run = open_run(runs_root(runs), reference)
     state, status = read_state(run)
     if state not in ACTIVE:
-        say(f"{run} is not running: it is {state}. Nothing was asked of it.")
+        how = "its process is gone" if state == "dead" else f"it is {state}"
+        say(f"{run} is not running: {how}. Nothing was asked of it.")
         raise typer.Exit(0 if kind == "stop" else EXIT_FAILED)
     request = ask(run, kind, by=os.environ.get("USER") or f"user {os.getuid()}")
     if not wait:

@@ -19,10 +19,10 @@ def diff(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Compare two runs: what differs in their specs, and what came of it.
+    """Compare two runs.
 
-    Keys marked with a star change the result, and so the fingerprint; the others say how a run is called and
-    carried out.
+    What differs in their specs, and what came of it. Keys marked with a star change the result, and so
+    the fingerprint; the others say how a run is called and carried out.
 
     \b
     Examples:
@@ -42,6 +42,7 @@ def diff(
         if record.spec is None:
             raise BadInput(f"{record.run} does not tell which spec it began with: {record.run.events}")
     found = diff_specs(first.spec or {}, second.spec or {})
+    found.sort(key=lambda change: not change.identity)
     results = _beside(first, second)
     same = first.fingerprint is not None and first.fingerprint == second.fingerprint
     if as_json:

@@ -16,7 +16,9 @@ def export(
     ] = False,
     runs: Runs = None,
 ) -> None:
-    """Write a model as a folder that `AutoModelForCausalLM` and `AutoTokenizer` of transformers open.
+    """Write a model as a folder for transformers.
+
+    `AutoModelForCausalLM` and `AutoTokenizer` open it; a model card is in it.
 
     \b
     Examples:

@@ -15,7 +15,7 @@ def _complete_run(incomplete: str) -> list[str]:
 Spec = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec: a TOML file.", show_default=False)]
 Overrides = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace the spec's.", show_default=False),
+    typer.Argument(metavar="KEY=VALUE", help="Values that replace the spec's.", show_default=False),
 ]
 Stage = Annotated[str, typer.Option(metavar="NAME", help="Stage of the spec.")]
 Runs = Annotated[

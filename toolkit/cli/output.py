@@ -9,6 +9,8 @@ from typing import Any
 
 from toolkit.store.text import sanitize
 
+WIDTH = 80
+"""Columns that every terminal has."""
 RED, GREEN, YELLOW, CYAN, BOLD, DIM = 31, 32, 33, 36, 1, 2
 STATES = {
     "finished": GREEN,

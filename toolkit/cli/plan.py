@@ -20,7 +20,9 @@ def plan(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a spec will take: size, length, operations, memory, disk, time. Nothing is run.
+    """Say what a spec will take, before it is run.
+
+    Size, length, operations, memory and disk follow from the spec; time from a measured speed.
 
     \b
     Examples:
@@ -28,7 +30,9 @@ def plan(
       tk plan specs/gpt_small.toml model.n_layers=12 --probe
       tk plan specs/gpt_small.toml --json
     """
-    from toolkit.cli.output import YELLOW, paint, say_json, say_rows
+    from textwrap import fill
+
+    from toolkit.cli.output import WIDTH, YELLOW, paint, say_json, say_rows
     from toolkit.cli.run import check_stage
     from toolkit.plan.plan import plan_here
     from toolkit.plan.report import plan_rows
@@ -65,7 +69,8 @@ def plan(
     (label, value), *rest = plan_rows(made)
     say_rows([(label, value), ("done", done), *rest])
     for warning in made.warnings:
-        print(paint(sanitize(f"warning: {warning}"), YELLOW))
+        text = fill(sanitize(f"warning: {warning}"), WIDTH, subsequent_indent="  ", break_long_words=False)
+        print(paint(text, YELLOW))
 
 
 def _done(run: "RunFolder", fingerprint: str) -> tuple[str, str]:

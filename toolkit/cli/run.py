@@ -46,7 +46,7 @@ def run(
     from toolkit.spec.load import load_spec
     from toolkit.store.runs import RunFolder, runs_root
 
-    given = [*(overrides or ()), *([f'run.device="{device}"'] if device else ())]
+    given = [*(overrides or ()), *([f"run.device={device}"] if device else ())]
     loaded = load_spec(spec, given)
     name = as_name or loaded.spec.name
     job = Job(

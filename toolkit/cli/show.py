@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def show(run: Run, runs: Runs = None, as_json: Json = False) -> None:
-    """Show a run: where it stands, plan beside actual, last metrics, checkpoints.
+    """Show a run.
+
+    Where it stands, its plan beside what it took, the last metrics, the checkpoints.
 
     \b
     Examples:

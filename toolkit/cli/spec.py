@@ -53,7 +53,9 @@ def new(
 
 
 def schema() -> None:
-    """Print the JSON schema of a spec, for editors that complete and check TOML.
+    """Print the JSON schema of a spec.
+
+    Editors complete and check TOML by it; the specs name it in their first line.
 
     \b
     Example:

@@ -22,7 +22,9 @@ def verify(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Read every file of a run's checkpoints and compare sizes and hashes with the manifests.
+    """Check the checkpoints of a run.
+
+    Every file is read, and its size and hash compared with the manifest.
 
     With --resume the last stretch of training is replayed, which proves that resuming is exact: weights and
     optimizer must come out bit for bit. Nothing is written. The exit status is 1 where something differs.

@@ -1,10 +1,12 @@
 """The model card of an export: what it was trained on, how, and how well it does."""
 
 import json
+from pathlib import Path
 
 from toolkit.plan.corpus import CorpusFacts, read_facts
 from toolkit.plan.figures import short
 from toolkit.plan.plan import Plan
+from toolkit.spec.data import FilesSource, HubSource, Source
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.text import sanitize
 
@@ -40,7 +42,8 @@ def model_card(plan: Plan, checkpoint: Checkpoint) -> str:
         "plan": plan.fingerprint,
         "data": plan.data_fingerprint or "not known",
     }
-    metrics = {name: f"{value:.4f}" for name, value in sorted(checkpoint.metrics.items())}
+    results = sorted(checkpoint.metrics.items())
+    metrics = {name: f"{value:.4f}" for name, value in results if "loss" in name or name.startswith("val/")}
     return "\n".join(
         [
             "---",
@@ -80,14 +83,24 @@ def _data(plan: Plan, facts: CorpusFacts | None) -> dict[str, str]:
         facts = None
     rows: dict[str, str] = {}
     for number, source in enumerate(plan.data.sources):
-        where = getattr(source, "path", "")
-        text = f"{source.kind} {where}".strip()
+        text = f"{source.kind} {_place(source)}".strip()
         if facts is not None:
             train = facts.sources[number].train
             text += f": {train.documents:,} documents, {short(train.tokens)} tokens"
         rows[f"source {number + 1}"] = f"{text}, weight {source.weight:g}"
     rows["held out"] = f"{plan.data.validation:.3g} of the documents, by content hash"
     return rows
+
+
+def _place(source: Source) -> str:
+    """A name on the hub; of local files only the last part, as the rest tells of the machine."""
+    match source:
+        case FilesSource(path=path):
+            return Path(path).name
+        case HubSource(path=path, name=name):
+            return f"{path} {name or ''}".strip()
+        case _:
+            return ""
 
 
 def _section(title: str, rows: dict[str, str]) -> list[str]:

@@ -63,7 +63,7 @@ def _model(plan: Plan) -> str:
     arch = plan.architecture
     heads = f"{arch.n_heads} heads"
     if arch.n_kv_heads != arch.n_heads:
-        heads += f" ({arch.n_kv_heads} of keys and values)"
+        heads += f" ({arch.n_kv_heads} KV)"
     return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, vocabulary {arch.vocab_size:,}"
 
 
