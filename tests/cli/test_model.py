@@ -84,6 +84,7 @@ def test_a_damaged_checkpoint_does_not_write(copied) -> None:
 
 def test_verify_replays_to_equal_bits(finished) -> None:
     text = finished.tk("verify", "tiny", "--resume")
+    assert text.startswith("intact   step-00000020  ")
     assert "10 steps from 20 to 30 replayed; weights and optimizer state are equal bit for bit." in text
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 def diff(
     a: Run,
     b: Run,
-    metrics: Annotated[
+    every_metric: Annotated[
         bool, typer.Option("--all", help="All metrics; otherwise losses and what the runs took.")
     ] = False,
     runs: Runs = None,
@@ -62,7 +62,7 @@ def diff(
         say("The specs are equal.")
     elif any(change.identity for change in found):
         say("* changes the result")
-    shown = results if metrics else {name: pair for name, pair in results.items() if _matters(name)}
+    shown = results if every_metric else {name: pair for name, pair in results.items() if _matters(name)}
     if shown:
         print()
         rows = [

@@ -35,8 +35,7 @@ def verify(
       tk verify gpt_small --resume
     """
     from toolkit.cli.errors import EXIT_FAILED
-    from toolkit.cli.output import GREEN, RED, paint, say, say_json
-    from toolkit.plan.figures import size
+    from toolkit.cli.output import say_json
     from toolkit.store.errors import UnknownCheckpoint
     from toolkit.store.runs import open_run, runs_root
 
@@ -44,20 +43,28 @@ def verify(
     found = [_verify(path) for path in _folders(folder)]
     if not found:
         raise UnknownCheckpoint(f"{folder} has no checkpoint yet.")
-    if as_json:
-        say_json({"run": str(folder), "intact": all(item["intact"] for item in found), "checkpoints": found})
-    else:
+    intact = all(item["intact"] for item in found)
+    if not as_json:
         for item in found:
-            if item["intact"]:
-                about = f"{item['id'][:12]}  {item['files']} files, {size(item['bytes'])}"
-                print(f"{paint('intact', GREEN)}   {item['name']}  {about}")
-            else:
-                print(paint("damaged", RED), end="  ")
-                say(f"{item['name']}  {item['problem']}")
-    if not all(item["intact"] for item in found):
-        raise typer.Exit(EXIT_FAILED)
-    if resume:
-        raise typer.Exit(_replay(folder, apart=as_json))
+            _print(item)
+    status = _replay(folder, apart=as_json) if resume and intact else None
+    if as_json:
+        replayed = {} if status is None else {"replay_exit_status": status}
+        say_json({"run": str(folder), "intact": intact, **replayed, "checkpoints": found})
+    if not intact or status:
+        raise typer.Exit(status or EXIT_FAILED)
+
+
+def _print(item: dict[str, Any]) -> None:
+    from toolkit.cli.output import GREEN, RED, paint, say
+    from toolkit.plan.figures import size
+
+    if item["intact"]:
+        about = f"{item['id'][:12]}  {item['files']} files, {size(item['bytes'])}"
+        print(f"{paint('intact', GREEN)}   {item['name']}  {about}")
+    else:
+        print(paint("damaged", RED), end="  ")
+        say(f"{item['name']}  {item['problem']}")
 
 
 def _folders(run: "RunFolder") -> list[Path]:
