@@ -15,6 +15,8 @@ def best_fit(sizes: NDArray[np.int64], capacity: int) -> NDArray[np.int64]:
     Args:
         sizes: Of the items, each from 1 to `capacity`.
     """
+    if not len(sizes):
+        return np.empty(0, np.int64)
     order = np.argsort(-sizes, kind="stable")
     bins = np.empty(len(sizes), np.int64)
     spaces: list[int] = []  # the free spaces that some bin has, ascending

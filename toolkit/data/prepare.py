@@ -22,7 +22,7 @@ from toolkit.data.training import SAMPLE, sample, train
 from toolkit.plan.corpus import CorpusFacts, SourceFacts, cache_root, write_facts
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import BytesTokenizer, Data, PretrainedTokenizer
-from toolkit.store.atomic import write_atomic
+from toolkit.store.atomic import remove_temporaries, write_atomic
 
 _VERSION = 1
 """Raised when the same source and tokenizer would give other shards."""
@@ -55,7 +55,7 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
                 root,
-                "the disk is full; whole shards are kept. Free some space or set TK_CACHE to another disk",
+                "the disk is full; whole shards are kept. Free space or set TK_CACHE to another disk",
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise DataError(
@@ -186,7 +186,9 @@ def _facts(
 def _check_size(data: Data, readers: Sequence[Reader], facts: CorpusFacts) -> None:
     for reader, source in zip(readers, facts.sources, strict=True):
         total = source.train + source.validation
-        if total.tokens < data.sequence_length and source.duplicates < total.documents:
+        if not total.documents:
+            raise DataError(reader.name, "every document of it is also in an earlier source; leave it out")
+        if total.tokens < data.sequence_length:
             raise DataError(
                 reader.name,
                 f"too small: {total.tokens} tokens, less than one row of {data.sequence_length}; "
@@ -212,4 +214,5 @@ def _alone(folder: Path, progress: Progress) -> Iterator[None]:
             except BlockingIOError:
                 check(progress)
                 time.sleep(0.1)
+        remove_temporaries(folder)
         yield

@@ -37,8 +37,8 @@ def _download(name: str) -> Path:
         why = reason or first_line(error)
         raise DataError(
             name,
-            f"neither a file here nor a tokenizer that the hub gives: {why}. To work offline, "
-            f"download it once (`hf download {name} tokenizer.json --local-dir FOLDER`) and set path to that folder",
+            f"neither a file here nor a tokenizer that the hub gives: {why}. To work offline, download it "
+            f"once (`hf download {name} tokenizer.json --local-dir FOLDER`) and set path to that folder",
         ) from error
     with suppress(EntryNotFoundError, LocalEntryNotFoundError):
         huggingface_hub.hf_hub_download(name, "tokenizer_config.json")  # lands beside it

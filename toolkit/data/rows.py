@@ -21,7 +21,7 @@ from toolkit.data.shards import Shard, TokenSource
 from toolkit.data.split import Seen, cutoff
 from toolkit.plan.corpus import SplitFacts
 from toolkit.plan.fingerprint import fingerprint
-from toolkit.store.atomic import fsync_folder, sync, write_atomic
+from toolkit.store.atomic import fsync_folder, remove_temporaries, sync, write_atomic
 
 PIECE = np.dtype([("start", "<u8"), ("length", "<u4"), ("shard", "<u4")])
 IGNORED = -100
@@ -134,6 +134,7 @@ def _pack(
 ) -> RowIndex:
     progress.start("packing", len(tokens.shards))
     folder.mkdir(parents=True, exist_ok=True)
+    remove_temporaries(folder)
     seen = Seen()
     for source in earlier:
         seen.add(source.hashes)

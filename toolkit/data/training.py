@@ -54,13 +54,17 @@ def sample(documents: Iterable[tuple[bytes, str]], size: int) -> list[str]:
         documents: (hash, text) of each. Of one text at most a quarter of `size` is taken.
     """
     kept: list[tuple[bytes, str]] = []  # a heap with the largest hash at its head
-    total = 0
+    total, floor = 0, b""
     for digest, text in documents:
+        inverted = bytes(255 - byte for byte in digest)
+        if inverted <= floor:
+            continue  # those before it in the order of hashes fill the sample already
         part = text[: max(size // 4, 1)]
-        heapq.heappush(kept, (bytes(255 - byte for byte in digest), part))
+        heapq.heappush(kept, (inverted, part))
         total += len(part)
-        while total > size and len(kept) > 1:
-            total -= len(heapq.heappop(kept)[1])
+        while total > size:
+            floor, dropped = heapq.heappop(kept)
+            total -= len(dropped)
     return [text for _, text in sorted(kept, reverse=True)]
 
 
