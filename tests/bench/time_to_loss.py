@@ -3,7 +3,7 @@
     python tests/bench/time_to_loss.py [--seconds 60] [--share 0.35] [--ablate] [KEY=VALUE ...]
 
 Both train on the embedded sources, on this engine, with the sizes of `specs/gpt_small.toml`. The baseline
-gets SECONDS of steps, the default recipe SHARE of that; each has a schedule of its own length. Steps of the two
+gets SECONDS of steps, the default recipe SHARE of that; each has a schedule of its own length. Their steps
 alternate, so that a noisy machine is noisy for both; evaluation is not counted. `--ablate` also takes single
 parts of the default recipe away. KEY=VALUE goes to the baseline, to tune it.
 """

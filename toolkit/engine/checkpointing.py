@@ -39,6 +39,7 @@ class State(BaseModel):
     """Spent on training, counted from the modules as built."""
     seconds: float = 0.0
     """Of training steps, over all attempts."""
+    evaluation_seconds: float = 0.0
     evaluated_at: int = -1
     sampled_at: int = -1
     metrics: dict[str, float] = Field(default_factory=dict)

@@ -1,6 +1,7 @@
 """What a run prints: to the terminal, with a progress bar there, and to `console.log`."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -82,7 +83,7 @@ class Console:
 class DataProgress:
     """The data floor's view of a console: bytes or shards done, and whether to stop."""
 
-    def __init__(self, console: Console, stopping: object) -> None:
+    def __init__(self, console: Console, stopping: Callable[[], bool]) -> None:
         self._console = console
         self._stopping = stopping
         self._done = 0
@@ -96,4 +97,4 @@ class DataProgress:
         self._console.advance(self._done)
 
     def should_stop(self) -> bool:
-        return bool(self._stopping)
+        return self._stopping()

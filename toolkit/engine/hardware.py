@@ -9,6 +9,7 @@ from typing import Literal
 
 import torch
 
+from toolkit.engine.errors import StageError
 from toolkit.plan.plan import Plan
 
 PEAK_BFLOAT16 = {
@@ -39,7 +40,7 @@ class Hardware:
 
     @classmethod
     def of(cls, plan: Plan) -> "Hardware":
-        """The plan's device and precision. Raises ValueError when the device isn't there."""
+        """The plan's device and precision. Raises StageError when torch can't use it."""
         return cls(_existing(plan.device), plan.precision)
 
     @property
@@ -95,7 +96,7 @@ def _existing(device: str) -> torch.device:
         "cuda": (chosen.index or 0) < torch.cuda.device_count(),
     }
     if not there[chosen.type]:
-        raise ValueError(
+        raise StageError(
             f'device "{device}" can not be used by torch {torch.__version__}, which sees '
             f"{torch.cuda.device_count()} CUDA devices. Use --device cpu, or install a build of torch for it."
         )

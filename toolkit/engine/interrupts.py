@@ -1,8 +1,11 @@
-"""Signals become a flag that the loop looks at; nothing happens inside a handler."""
+"""Signals and requests become a flag that the loop looks at; nothing happens inside a handler."""
 
 import os
 import signal
 from types import FrameType
+
+from toolkit.store.requests import acknowledge, pending
+from toolkit.store.runs import RunFolder
 
 EXIT_FINISHED = 0
 EXIT_FAILED = 1
@@ -29,6 +32,15 @@ class Interrupts:
 
     def __bool__(self) -> bool:
         return self.reason is not None
+
+    def heed(self, run: RunFolder) -> bool:
+        """Take up what was asked through the run's folder; True if a checkpoint was."""
+        asked = pending(run)
+        for request in asked:
+            acknowledge(run, request)
+            if request.kind == "stop":
+                self.ask(f"asked by {request.by}")
+        return any(request.kind == "checkpoint" for request in asked)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGINT and self.reason == "SIGINT":

@@ -21,7 +21,6 @@ from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
 from toolkit.store.errors import LeaseLost
 from toolkit.store.manifest import Checkpoint
-from toolkit.store.requests import acknowledge, pending
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import Best
 
@@ -116,16 +115,12 @@ class Loop:
         if state.sampled_at != state.step and (last or _due(self.plan.sample_every, state.step)):
             write_samples(self.trainer.task, self.corpus.tokenizer, self.plan, state, self.recorder)
             state.sampled_at = state.step
-        asked = {request.kind: request for request in pending(self.run)}
-        for request in asked.values():
-            acknowledge(self.run, request)
-        if "stop" in asked:
-            self.interrupts.ask(f"asked by {asked['stop'].by}")
+        asked = self.interrupts.heed(self.run)
         if isinstance(self.saver.failure, LeaseLost):
             raise self.saver.failure
         if self.interrupts:
             raise Stopped
-        if "checkpoint" in asked or self._checkpoint_due():
+        if asked or self._checkpoint_due():
             self._save()
 
     def _evaluate(self, limit: int | None) -> None:
@@ -147,6 +142,7 @@ class Loop:
             metrics["val/bits_per_byte"] = means["loss"] * split.tokens / split.bytes / math.log(2)
         metrics["perf/evaluation_seconds"] = seconds = time.perf_counter() - begun
         self.evaluation_speed = rows * self.plan.sequence_length / seconds
+        self.state.evaluation_seconds += seconds
         state = self.state
         state.evaluated_at = state.step
         state.metrics |= metrics
@@ -195,7 +191,7 @@ class Loop:
             "parameters": float(sum(p.numel() for p in self.trainer.task.parameters())),
             "tokens": float(self.state.tokens),
             "flops": self.state.flops,
-            "seconds": self.state.seconds,
+            "seconds": self.state.seconds + self.state.evaluation_seconds,
             "peak_memory": float(self.state.peak_memory),
         }
 

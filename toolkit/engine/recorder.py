@@ -5,6 +5,7 @@ import time
 
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
+from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
 from toolkit.store.heartbeat import beat
 from toolkit.store.runs import RunFolder
@@ -50,7 +51,7 @@ class Recorder:
         self.console.advance(
             state.step,
             f"step {state.step}/{self.steps}  loss {self._losses / scale:.3f}  {speed:,.0f} tokens/s  "
-            f"MFU {100 * metrics['perf/mfu']:.0f} %  {duration(left)} left",
+            f"MFU {100 * metrics['perf/mfu']:.0f} %  {length_of_time(left)} left",
         )
         self.alive(state)
 
@@ -102,15 +103,3 @@ class Recorder:
         if self.events:
             self.events.close()
         self.console.end_phase()
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min 5 s`, `2 h 10 min`."""
-    if not math.isfinite(seconds):
-        return "?"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"

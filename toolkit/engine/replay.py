@@ -8,9 +8,10 @@ from toolkit.data.batches import Batches
 from toolkit.data.prepare import prepare
 from toolkit.engine.checkpointing import OPTIMIZER, WEIGHTS, load_checkpoint
 from toolkit.engine.console import Console, DataProgress
+from toolkit.engine.errors import StageError
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
-from toolkit.engine.stage import StageError, read_plan
+from toolkit.engine.stage import read_plan
 from toolkit.engine.trainer import Trainer
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.runs import RunFolder
@@ -30,7 +31,7 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
     store.verify(before)
     store.verify(last)
     with Console() as console:
-        corpus = prepare(plan.data, progress=DataProgress(console, interrupts))
+        corpus = prepare(plan.data, progress=DataProgress(console, lambda: bool(interrupts)))
         if corpus.facts.fingerprint != plan.data_fingerprint:
             raise StageError(f"the data of {run} changed since it began: nothing can be replayed.")
         trainer = Trainer(plan, Hardware.of(plan), steps=plan.steps)

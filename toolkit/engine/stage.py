@@ -10,6 +10,7 @@ from toolkit.data.corpus import Corpus
 from toolkit.data.errors import PreparationStopped
 from toolkit.data.prepare import prepare
 from toolkit.engine.console import Console, DataProgress
+from toolkit.engine.errors import StageError
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.job import Job
 from toolkit.plan.machine import Machine
@@ -22,10 +23,6 @@ from toolkit.store.lease import Lease, hold
 from toolkit.store.requests import clear
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import Status, read_status, write_status
-
-
-class StageError(Exception):
-    """A stage that can't be carried out as asked. The message names the input and the way out."""
 
 
 def carry_out(job: Job, interrupts: Interrupts) -> int:
@@ -116,7 +113,11 @@ def versions() -> dict[str, str]:
 
 
 def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int) -> int:
-    corpus = prepare(job.spec.data, progress=DataProgress(console, interrupts))
+    def stopping() -> bool:
+        interrupts.heed(lease.run)
+        return bool(interrupts)
+
+    corpus = prepare(job.spec.data, progress=DataProgress(console, stopping))
     console.end_phase()
     plan = settle(job, corpus, console)
     write_atomic(lease.run.plan, plan.model_dump_json(indent=1).encode())

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping
 
 from toolkit.engine.checkpointing import State
-from toolkit.engine.recorder import duration
 from toolkit.plan.cost import estimate_cost
+from toolkit.plan.figures import length_of_time
 from toolkit.plan.plan import Plan
 
 
@@ -14,9 +14,9 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
     yield ""
     results = [f"{n} {v:.4f}" for n, v in metrics.items() if n.startswith("val/")]
     yield f"finished     {run} at step {state.step}: {'  '.join(results)}"
-    planned = f" (planned {duration(plan.seconds)})" if plan.seconds else ""
-    speed = actual["tokens"] / actual["seconds"]
-    yield f"time         {duration(actual['seconds'])} of training{planned}, {speed:,.0f} tokens/s"
+    planned = f" (planned {length_of_time(plan.seconds)})" if plan.seconds else ""
+    speed = state.tokens / state.seconds
+    yield f"time         {length_of_time(actual['seconds'])}{planned}, {speed:,.0f} tokens/s in training"
     yield f"compute      {actual['flops']:.3g} FLOPs (planned {plan.flops or 0:.3g})"
     peak, expected = actual["peak_memory"] / 2**30, plan.memory.total / 2**30
     yield f"memory       {peak:.2f} GiB (planned {expected:.2f} GiB)"

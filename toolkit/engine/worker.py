@@ -32,7 +32,7 @@ def main() -> int:
 def work(job: Job, interrupts: Interrupts) -> int:
     """Exit status: 0 finished, 75 stopped with the work saved, 1 failed, 2 bad input; errors are printed."""
     from toolkit.data.errors import DataError, PreparationStopped
-    from toolkit.engine.stage import StageError
+    from toolkit.engine.errors import StageError
     from toolkit.plan.errors import PlanError
     from toolkit.store.errors import StoreError
 

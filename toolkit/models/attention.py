@@ -47,7 +47,7 @@ class _BlockedCausal(torch.autograd.Function):
         length, head_dim = q.shape[-2:]
         q = q * head_dim**-0.5
         mask = torch.full((BLOCK, BLOCK), float("-inf"), dtype=q.dtype).triu_(1)
-        # Laid out as (batch, sequence, heads, head_dim), so that the output projection reads it without a copy.
+        # Laid out as (batch, sequence, heads, head_dim): the output projection reads it without a copy.
         out = torch.empty_like(q.transpose(1, 2), memory_format=torch.contiguous_format).transpose(1, 2)
         probabilities = []
         for start in range(0, length, BLOCK):
