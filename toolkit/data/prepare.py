@@ -118,10 +118,11 @@ def _tokenizer(
     with _alone(path.parent, progress):
         if not path.exists():
             progress.start("reading", None)
-            each = SAMPLE[spec.kind] // len(readers)
+            distinct = dict(zip(keys, readers, strict=True))
+            each = SAMPLE[spec.kind] // len(distinct)
             texts = [
                 text
-                for _, reader in sorted(zip(keys, readers, strict=True), key=lambda pair: pair[0])
+                for _, reader in sorted(distinct.items())
                 for text in sample(_held_in(reader, data.validation, progress), each)
             ]
             if not texts:
