@@ -81,7 +81,8 @@ def test_within_five_percent_of_the_allocators_peak(
         accumulates=micro_batches > 1,
     )
     measured = allocated_peak(arch, rows, length, precision, optimizer, micro_batches, tmp_path)
-    assert estimate.total - estimate.runtime == pytest.approx(measured, rel=0.05)
+    tensors = estimate.total - estimate.runtime - estimate.fragmentation
+    assert tensors == pytest.approx(measured, rel=0.05)
 
 
 def test_constants_are_those_of_the_modules():
@@ -95,7 +96,7 @@ def test_total_is_the_sum_of_the_terms(architecture):
         rows=4,
         sequence_length=64,
         precision="bfloat16",
-        device="cuda",
+        device="cpu",
         optimizer=OPTIMIZERS["muon"],
     )
     terms = estimate.model_dump()
@@ -141,7 +142,14 @@ def test_a_micro_batch_fits_and_is_as_large_as_half_of_what_fits(batch_rows, gib
 
 
 @pytest.mark.parametrize(
-    ("batch_rows", "rows"), [(128, 128), (256, 128), (192, 96), (129, 64 + 64), (1, 1), (262, 131 - 3)]
+    ("batch_rows", "rows"),
+    [
+        (64, 64),  # 4,096 tokens
+        (128, 64),
+        (96, 48),
+        (65, 64),  # no divisor is near, so a power of two
+        (1, 1),
+    ],
 )
 def test_on_a_cpu_it_stays_in_the_caches(batch_rows, rows):
     assert chosen(batch_rows, gib=24, length=64)[0] == rows

@@ -68,7 +68,7 @@ def test_loads_back_equal(spec, machine, facts, duration, batch, preset, seed, l
 
 def test_the_arithmetic_of_a_plan(spec, machine, facts):
     plan = make_plan(spec(train={"duration": "2 epochs"}), machine=machine, facts=facts(rows=6_400))
-    assert (plan.batch_rows, plan.micro_batch, plan.micro_batches) == (64, 32, 2)
+    assert (plan.batch_rows, plan.micro_batch, plan.micro_batches) == (64, 16, 4)
     assert (plan.steps, plan.tokens, plan.epochs) == (200, 200 * 64 * 256, 2.0)
     assert plan.parameters.total == 13_768_320
     assert plan.tokens_per_parameter == plan.tokens / 13_768_320

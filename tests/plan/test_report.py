@@ -17,7 +17,7 @@ def test_a_plan_reads_as_it_should(spec, machine, facts) -> None:
     assert rows["model"] == "qwen3, 6 layers of 384, 6 heads, vocabulary 4,096"
     assert rows["parameters"] == "13,768,320: embedding 1.57M, head 1.57M, non-embedding 10.6M"
     assert rows["length"] == "24,415 steps, 400M tokens, 29.1 per parameter, 3.13 epochs"
-    assert rows["batch"] == "64 rows of 256 tokens, 32 at once, bfloat16 on cpu"
+    assert rows["batch"] == "64 rows of 256 tokens, 16 at once, bfloat16 on cpu"
     assert rows["evaluation"] == "every 2442 steps; checkpoints every 2 min"
     assert rows["time"] == "11 h 6 min, by the speed measured on this kind of machine"
     assert rows["cost"] == "1.11 kWh, 0.33 EUR"

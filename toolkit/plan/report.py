@@ -113,7 +113,7 @@ def _memory(plan: Plan) -> list[tuple[str, str]]:
     return [
         ("memory", f"{size(memory.total)}: {_listing(model, size)},"),
         ("", f"{_listing(step, size)},"),
-        ("", f"runtime {size(memory.runtime)}"),
+        ("", _listing({"fragmentation": memory.fragmentation, "runtime": memory.runtime}, size)),
     ]
 
 
