@@ -1,0 +1,45 @@
+"""The specs that ship, carried out with a small budget on the real text they are made for."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXTS = ROOT.parent / "shared" / "data" / "text"
+SMALL = ("model.n_layers=2", "model.d_model=64", "model.n_heads=2", "train.batch=2Ki tokens")
+
+
+def tk(tmp_path: Path, *arguments: str) -> str:
+    environment = {**os.environ, "TK_RUNS": str(tmp_path / "runs"), "TK_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "toolkit", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=ROOT, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.slow
+def test_the_default_spec_runs_and_learns(tmp_path: Path) -> None:
+    said = tk(tmp_path, "run", "specs/gpt_small.toml", *SMALL, "train.duration=60 steps")
+    assert "finished     gpt_small/pretrain at step 60" in said
+    shown = json.loads(tk(tmp_path, "show", "gpt_small", "--json"))
+    assert shown["state"] == "finished"
+    assert shown["metrics"]["val/bits_per_byte"] < 3.2
+    assert shown["metrics"]["perf/data_wait_seconds"] < 0.01 * shown["metrics"]["perf/step_seconds"]
+    assert shown["actual"]["parameters"] == shown["plan"]["parameters"]["total"]
+    assert abs(shown["actual"]["flops"] / shown["plan"]["flops"] - 1) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TEXTS.is_dir(), reason="needs the sample texts")
+@pytest.mark.parametrize("name", ["tinyshakespeare.txt", "wiki.jsonl", "c4.jsonl"])
+def test_files_of_others_run(tmp_path: Path, name: str) -> None:
+    source = f'data.sources=[{{ kind = "files", path = "{TEXTS / name}" }}]'
+    spec = "specs/shakespeare.toml"
+    tk(tmp_path, "run", spec, source, *SMALL, "train.duration=20 steps", "data.validation=0.1")
+    shown = json.loads(tk(tmp_path, "show", "shakespeare", "--json"))
+    assert shown["state"] == "finished"
+    assert shown["metrics"]["train/loss"] < shown["plan"]["vocab_size"].bit_length() * 0.69
