@@ -42,7 +42,7 @@ SHARE_OF_MEMORY = 0.8
 """Part of a device's memory that a plan fills: the rest is the system's, and what no formula counts."""
 
 CPU_TOKENS = 4096
-"""Most tokens of a micro-batch on a CPU: more fill its memory with activations, and fall out of its caches."""
+"""Most tokens of a micro-batch on a CPU: more fill its memory with activations, beyond its caches."""
 
 
 class Memory(BaseModel):
