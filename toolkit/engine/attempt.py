@@ -30,7 +30,9 @@ def attempt_training(
     """Train from the last good checkpoint to the end; the exit status. Raises StoreError."""
     run = lease.run
     assert plan.steps is not None, "the data is prepared, so the length is known"
-    trainer = Trainer(plan, Hardware.of(plan), steps=plan.steps)
+    hardware = Hardware.of(plan)
+    hardware.forget_peak_memory()
+    trainer = Trainer(plan, hardware, steps=plan.steps)
     recorder = Recorder(run, console, attempt=attempt, steps=plan.steps)
 
     def on_bad(error: CorruptCheckpoint, moved_to: Path) -> None:

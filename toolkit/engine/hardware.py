@@ -1,10 +1,14 @@
 """What torch computes on: device, precision, peak speed, memory, and the seed of a micro-batch."""
 
+import ctypes
+import gc
 import hashlib
 import resource
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -29,6 +33,11 @@ PEAK_BFLOAT16 = {
     "T4": 65e12,
 }
 """Dense multiply-add operations a second in half precision, from the makers' data sheets."""
+
+
+PROCESS_STATUS = Path("/proc/self/status")
+CLEAR_REFS = Path("/proc/self/clear_refs")
+"""Writing 5 sets VmHWM, the peak resident size, back to the present one (proc(5))."""
 
 
 @dataclass(frozen=True)
@@ -74,10 +83,25 @@ class Hardware:
         if self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
 
+    def forget_peak_memory(self) -> None:
+        """Begin the measurement of the peak here, with what earlier phases freed given back to the system."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+        elif sys.platform == "linux":
+            gc.collect()
+            with suppress(AttributeError):  # a C library other than glibc
+                ctypes.CDLL(None).malloc_trim(0)
+            with suppress(OSError):  # some containers forbid it: the peak is then the whole process's
+                CLEAR_REFS.write_text("5")
+
     def peak_memory(self) -> int:
         """Bytes at the highest: of the device's allocator on a GPU, of the whole process on a CPU."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_allocated(self.device)
+        if sys.platform == "linux":
+            for line in PROCESS_STATUS.read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
         scale = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
 

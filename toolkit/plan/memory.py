@@ -25,7 +25,7 @@ LOGITS_AT_ONCE = 1 << 21
 ATTENTION_BLOCK = 128
 """Queries of a block of the CPU's bfloat16 attention, which keeps its probabilities (`models.attention`)."""
 
-CPU_RUNTIME = 370 * 2**20
+CPU_RUNTIME = 410 * 2**20
 """Resident memory of a worker beside its tensors: interpreter, torch and its kernels, tokenizers, threads."""
 
 CUDA_RUNTIME = 32 * 2**20
