@@ -10,6 +10,7 @@ parts of the default recipe away. KEY=VALUE goes to the baseline, to tune it.
 
 import argparse
 import math
+import statistics
 import time
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from toolkit.spec.load import load_spec
 SPEC = Path(__file__).parents[2] / "specs" / "gpt_small.toml"
 BASELINE = (
     "model.preset=gpt2",
-    'train.optimizer={ kind = "adamw", lr = 2e-3, weight_decay = 0.1 }',
+    'train.optimizer={ kind = "adamw", lr = 1e-3, weight_decay = 0.1 }',
     'train.schedule={ kind = "cosine", warmup = 0.05, floor = 0.0 }',
     "train.clip=1.0",
 )
@@ -48,11 +49,13 @@ class Recipe:
         self.seconds = 0.0
         self.done = 0
         trial = Trainer(self.plan, Hardware.of(self.plan), steps=1000)
-        for step in range(4):
+        taken = []
+        for step in range(10):
+            rows = self.rows(step)
             begun = time.perf_counter()
-            trial.step(step, self.rows(step))
-            last = time.perf_counter() - begun
-        self.steps = max(8, round(seconds / last))
+            trial.step(step, rows)
+            taken.append(time.perf_counter() - begun)
+        self.steps = max(8, round(seconds / statistics.median(taken[4:])))
         self.trainer = Trainer(self.plan, Hardware.of(self.plan), steps=self.steps)
 
     def rows(self, step: int) -> list:
