@@ -20,7 +20,7 @@ class Console:
     """Lines go to standard output and to the run's console.log; a bar is drawn on terminals only."""
 
     def __init__(self, log: Path | None = None) -> None:
-        self._out = RichConsole(highlight=False, soft_wrap=True)
+        self._out = RichConsole(highlight=False)
         self._log = log.open("a", encoding="utf-8") if log else None
         self._bar: Progress | None = None
         self._said = 0.0
@@ -38,7 +38,8 @@ class Console:
     def say(self, text: str = "", style: str = "") -> None:
         """Print lines, above the bar where there is one. Control characters are shown, not obeyed."""
         clean = sanitize(text, multiline=True)
-        self._out.print(Text(clean, style=style))
+        # Words wrap on a terminal; what is piped keeps its lines.
+        self._out.print(Text(clean, style=style), soft_wrap=not self._out.is_terminal)
         if self._log:
             self._log.write(clean + "\n")
             self._log.flush()
@@ -54,8 +55,7 @@ class Console:
         if self._out.is_terminal:
             self._bar = Progress(
                 TextColumn("{task.description}"),
-                BarColumn(bar_width=24),
-                TextColumn("{task.percentage:>3.0f} %" if total else ""),
+                BarColumn(bar_width=12),
                 TextColumn("{task.fields[note]}", style="dim"),
                 console=self._out,
                 transient=True,

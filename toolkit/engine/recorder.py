@@ -50,7 +50,7 @@ class Recorder:
         left = (self.steps - state.step) * metrics["train/tokens"] / max(state.step, 1) / speed
         self.console.advance(
             state.step,
-            f"step {state.step}/{self.steps}  loss {self._losses / scale:.3f}  {speed:,.0f} tokens/s  "
+            f"{state.step}/{self.steps}  loss {self._losses / scale:.3f}  {speed:,.0f} tokens/s  "
             f"MFU {100 * metrics['perf/mfu']:.0f} %  {length_of_time(left)} left",
         )
         self.alive(state)
