@@ -42,6 +42,8 @@ def type_at(root: type[Section], loc: Path) -> tuple[Path, Type]:
         if len(found.sections) > 1:
             found = Type(section_of_kind(found, str(step)))
             continue
+        if _is_union(found.hint) and not isinstance(step, int):
+            continue  # the name of a plain type
         path += (step,)
         found = _below(found, step)
     return path, found
