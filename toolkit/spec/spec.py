@@ -99,7 +99,7 @@ class Spec(Section):
                 )
             seen = [name]
             above = target.parent
-            while above in self.finetune:
+            while above is not None and above in self.finetune:
                 if above in seen:
                     yield Conflict(
                         (f"finetune.{name}.parent",), f"{' <- '.join([*seen, above])} is a circle."

@@ -17,7 +17,10 @@ class Target(Section):
 
     parent: str | None = None
     """Where the weights come from: a stage of this spec (`pretrain` by default), a spec (`specs/gpt_small.toml`),
-    a run (`gpt_small/pretrain@best`), or a Hugging Face folder or name (`hf:PATH`). `none`: from scratch."""
+    a run (`gpt_small/pretrain@best`), or a Hugging Face folder or name (`hf:PATH`)."""
+    start: Literal["parent", "scratch"] = "parent"
+    """`scratch` takes the parent's architecture and tokenizer and leaves its weights: what they are worth shows
+    against it."""
     data: Labelled
     """The labelled rows."""
     sequence_length: int | None = Field(default=None, ge=4)
@@ -38,6 +41,16 @@ class Target(Section):
     """How the learning rates change over the run."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
+
+    @property
+    def reads_with(self) -> str:
+        """What the head stands on: `pooled` (one vector a row), `positions` (one each), or `words` (the parent's own
+        language-model head)."""
+        return "pooled"
+
+    def outputs(self, n_labels: int) -> int:
+        """Width of a head of its own; 0 for the language-model head."""
+        return n_labels
 
 
 class Classify(Target):
@@ -61,5 +74,13 @@ class Regress(Target):
     value_key: str = "value"
     """The field that holds the number."""
 
+    def outputs(self, n_labels: int) -> int:
+        return 1
+
+
+RECIPE = frozenset(
+    {"parent", "start", "tune", "dropout", "duration", "batch", "optimizer", "schedule", "clip"}
+)
+"""Keys of a target that don't change what its rows are made into."""
 
 Finetune = Annotated[Classify | Regress, Field(discriminator="kind")]
