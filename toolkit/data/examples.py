@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,17 +22,24 @@ PIECE = 256
 """Rows of an evaluation that are sorted by length together, so that a first part stays a fair sample."""
 
 
-class Example(NamedTuple):
+class Example(Protocol):
     """A row ready for a model."""
 
-    fields: Mapping[str, Any]
-    """Lists of ids (of any length), numbers, or arrays of one shape, by the name a task knows them by."""
-    tokens: int
-    """Units of its loss."""
-    bytes: int
-    """UTF-8 bytes that the loss is the code length of; 0 where it is of none."""
-    cut: bool = False
-    """Whether the row was longer than the model takes."""
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        """Lists of ids (of any length), numbers, or arrays of one shape, by the name a task knows them by."""
+
+    @property
+    def tokens(self) -> int:
+        """Units of its loss."""
+
+    @property
+    def bytes(self) -> int:
+        """UTF-8 bytes that the loss is the code length of; 0 where it is of none."""
+
+    @property
+    def cut(self) -> bool:
+        """Whether the row was longer than the model takes."""
 
 
 class Index(BaseModel):

@@ -73,7 +73,11 @@ def _functions(text: str, origin: str, package: str, longest: int) -> Iterator[R
         parts = whole.splitlines(keepends=True)
         split = docstring.end_lineno - node.lineno + 1
         prompt, rest = "".join(parts[:split]), "".join(parts[split:])
-        if len(whole) > longest or len(rest.strip()) < _SHORTEST_BODY or not prompt.startswith(("def", "async")):
+        if (
+            len(whole) > longest
+            or len(rest.strip()) < _SHORTEST_BODY
+            or not prompt.startswith(("def", "async"))
+        ):
             continue
         yield Record(
             {"prompt": prompt, "body": rest, "code": whole, "package": package}, f"{origin}:{node.lineno}"

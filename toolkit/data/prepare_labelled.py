@@ -41,8 +41,9 @@ _TRAIN, _VALIDATION = "train", "validation"
 class Form(Protocol):
     """How a target reads a row."""
 
-    fill: Mapping[str, int]
-    """What lists are filled up with, by name."""
+    @property
+    def fill(self) -> Mapping[str, int]:
+        """What lists are filled up with, by name."""
 
     def identity(self) -> Any:
         """JSON that changes whenever the examples may."""
@@ -120,8 +121,9 @@ def _prepare(
     chosen = draw(train, held_out.digests.tolist(), source.limit, seed)
     if not len(chosen):
         raise DataError(reader.name, "every row is also a held-out one; nothing is left to train on")
-    splits = ExampleSplit(train, chosen, form.fill), ExampleSplit(
-        held_out, np.arange(held_out.index.rows, dtype=np.int64), form.fill
+    splits = (
+        ExampleSplit(train, chosen, form.fill),
+        ExampleSplit(held_out, np.arange(held_out.index.rows, dtype=np.int64), form.fill),
     )
     facts = _facts(source, digest, labels, tokenizer, splits, train.index.rows)
     write_labelled_facts(key, facts, cache=root)
@@ -203,7 +205,9 @@ def _facts(
         )
 
     train, held_out = splits
-    shapes = [shape for _, shape in train.examples.index.fields.values() if shape is not None and len(shape) == 3]
+    shapes = [
+        shape for _, shape in train.examples.index.fields.values() if shape is not None and len(shape) == 3
+    ]
     limit = source.limit if source.limit is not None and source.limit < train_rows else None
     return CorpusFacts(
         fingerprint=fingerprint([digest, limit]),

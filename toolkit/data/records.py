@@ -76,7 +76,9 @@ def _object(row: object, origin: str) -> Record:
 
 def _csv(path: Path, encoding: str) -> Iterator[Record]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.reader(lines(path, encoding), delimiter="\t" if ".tsv" in path.suffixes else ",", strict=True)
+    reader = csv.reader(
+        lines(path, encoding), delimiter="\t" if ".tsv" in path.suffixes else ",", strict=True
+    )
     names: list[str] | None = None
     try:
         for row in reader:
@@ -84,7 +86,9 @@ def _csv(path: Path, encoding: str) -> Iterator[Record]:
                 names = row
             elif row:
                 if len(row) != len(names):
-                    raise DataError(f"{path}:{reader.line_num}", f"{len(row)} fields under {len(names)} names")
+                    raise DataError(
+                        f"{path}:{reader.line_num}", f"{len(row)} fields under {len(names)} names"
+                    )
                 yield Record(dict(zip(names, row, strict=True)), f"{path}:{reader.line_num}")
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}", f"not CSV: {error}") from None

@@ -2,37 +2,51 @@
 
 from pathlib import Path
 
-from toolkit.data.corpus import Corpus
+from toolkit.data.dataset import Dataset
+from toolkit.data.errors import PreparationStopped
 from toolkit.engine.checkpointing import Saver
 from toolkit.engine.console import Console
+from toolkit.engine.features import with_features
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
 from toolkit.engine.loop import Loop
 from toolkit.engine.recorder import Recorder
 from toolkit.engine.summary import summary
 from toolkit.engine.trainer import NonFinite, Trainer
+from toolkit.engine.weights import read_weights
 from toolkit.plan.plan import Plan
 from toolkit.plan.probe import ProbeRecord, save_probe, workload_key
+from toolkit.spec.tune import HeadTune
 from toolkit.store.checkpoints import CheckpointStore
-from toolkit.store.errors import CorruptCheckpoint
+from toolkit.store.errors import CorruptCheckpoint, StoreError
 from toolkit.store.events import append_event
 from toolkit.store.lease import Lease
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.status import State as RunState
+from toolkit.targets.target import PooledTask
 
 PROBE_STEPS = 10
 """Steps of an attempt before its speed counts as measured."""
 
 
 def attempt_training(
-    plan: Plan, corpus: Corpus, lease: Lease, console: Console, interrupts: Interrupts, attempt: int
+    plan: Plan,
+    dataset: Dataset,
+    base: Checkpoint | None,
+    lease: Lease,
+    console: Console,
+    interrupts: Interrupts,
+    attempt: int,
 ) -> int:
-    """Train from the last good checkpoint to the end; the exit status. Raises StoreError."""
+    """Train from the last good checkpoint to the end, at first from the parent's (`base`); the exit status.
+
+    Raises StoreError.
+    """
     run = lease.run
     assert plan.steps is not None, "the data is prepared, so the length is known"
     hardware = Hardware.of(plan)
     hardware.forget_peak_memory()
-    trainer = Trainer(plan, hardware, steps=plan.steps)
+    trainer = make_trainer(plan, hardware, dataset, base)
     recorder = Recorder(run, console, attempt=attempt, steps=plan.steps)
 
     def on_bad(error: CorruptCheckpoint, moved_to: Path) -> None:
@@ -55,8 +69,11 @@ def attempt_training(
         console.warn(f"{error} Training goes on; the next checkpoint tries again.")
 
     start = CheckpointStore(run).newest_good(on_bad)
-    saver = Saver(plan, lease, corpus.tokenizer.json, announce, fail)
-    loop = Loop(run, plan, corpus, trainer, saver, recorder, interrupts)
+    tokenizer = dataset.tokenizer.json if dataset.tokenizer else None
+    saver = Saver(plan, lease, tokenizer, announce, fail)
+    if isinstance(plan.tune, HeadTune):
+        dataset = freeze(dataset, trainer, console, interrupts)
+    loop = Loop(run, plan, dataset, trainer, saver, recorder, interrupts)
     if start:
         loop.restore(start)
         append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
@@ -87,16 +104,43 @@ def attempt_training(
     return EXIT_FINISHED
 
 
+def make_trainer(plan: Plan, hardware: Hardware, dataset: Dataset, base: Checkpoint | None) -> Trainer:
+    """The trainer of a plan, on its parent's weights where it has one. Raises StoreError."""
+    assert plan.steps is not None
+    scratch = getattr(plan.task, "start", "parent") == "scratch"
+    parent = None if base is None or scratch else read_weights(base)
+    try:
+        return Trainer(plan, hardware, steps=plan.steps, tokenizer=dataset.tokenizer, parent=parent)
+    except RuntimeError as error:
+        raise StoreError(f"{plan.parent} does not fit {plan.name}/{plan.stage}: {error}") from error
+
+
+def freeze(dataset: Dataset, trainer: Trainer, console: Console, interrupts: Interrupts) -> Dataset:
+    """The data set as the frozen trunk sees it, where the head stands on one vector a row."""
+    if not isinstance(trainer.task, PooledTask):
+        return dataset
+
+    def between(done: int, total: int) -> None:
+        if interrupts:
+            raise PreparationStopped
+        console.advance(done)
+
+    console.start_phase("computing features", dataset.train.n_rows + dataset.validation.n_rows)
+    frozen = with_features(dataset, trainer, between)
+    console.end_phase()
+    return frozen
+
+
 def _keep_speed(plan: Plan, loop: Loop) -> None:
     """Keep the speed of this attempt for later plans on this kind of machine."""
     steps, seconds = loop.steps_here, loop.seconds_here
-    if steps < PROBE_STEPS:
+    if steps < PROBE_STEPS or not loop.positions_here:
         return
     save_probe(
         ProbeRecord(
             machine=plan.machine,
             workload=workload_key(plan),
-            tokens_per_second=steps * plan.batch_tokens / seconds,
+            tokens_per_second=loop.positions_here / seconds,
             evaluation_tokens_per_second=loop.evaluation_speed or None,
             peak_flops=loop.trainer.peak_flops,
             peak_memory=loop.state.peak_memory,

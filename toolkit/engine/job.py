@@ -23,6 +23,8 @@ class Job(BaseModel):
     """Overrides applied, nothing derived."""
     text: str
     """The user's file as it is."""
+    asked_for: bool = True
+    """False for a parent that comes along because a child needs it."""
 
     @property
     def run(self) -> RunFolder:

@@ -10,8 +10,8 @@ from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy
 from toolkit.models.generate import generate
 from toolkit.models.initialise import initialise
 from toolkit.models.structure import structure_flops
-from toolkit.models.trunk import GPTTrunk
 from toolkit.models.task import Batch, Given, Loss, Task
+from toolkit.models.trunk import GPTTrunk
 from toolkit.spec.objective import CausalLM
 
 

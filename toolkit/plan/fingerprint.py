@@ -38,7 +38,8 @@ def plan_identity(spec: Spec, architecture: Architecture) -> dict[str, Any]:
     The architecture stands for `[model]`, so a default and the same value written out are one identity.
     `run`, `name`, `description` and `finetune` are left out, as is what follows from the machine.
     """
-    assert spec.objective is not None and spec.train is not None
+    assert spec.objective is not None
+    assert spec.train is not None
     data = spec.data.model_dump(mode="json")
     for source in data["sources"]:
         source.pop("streaming", None)  # how the documents travel, not which they are

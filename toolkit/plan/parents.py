@@ -7,9 +7,9 @@ from typing import NamedTuple
 from pydantic import ValidationError
 
 from toolkit.plan.errors import PlanError
+from toolkit.plan.machine import Machine
 from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.plan import Plan, known_facts, make_plan
-from toolkit.plan.machine import Machine
 from toolkit.spec.load import load_spec
 from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.store.checkpoints import CheckpointStore
@@ -38,7 +38,7 @@ def read_reference(spec: Spec, stage: str, root: Path) -> Reference:
     target = spec.finetune[stage]
     text = target.parent or (PRETRAIN if spec.parent is None else spec.parent)
     where = f"finetune.{stage}.parent" if target.parent else "parent"
-    name, mark, selector = text.partition("@")
+    name, _, selector = text.partition("@")
     chosen = selector or None
     if name in spec.stages:
         return Reference(RunFolder(root, spec.name, name), chosen, spec)
@@ -100,7 +100,9 @@ def _parent(run: RunFolder, selector: str | None, plan: Plan) -> Parent:
         fingerprint=plan.fingerprint,
         checkpoint=checkpoint.id if checkpoint else None,
         step=checkpoint.step if checkpoint else None,
-        flops=float(checkpoint.info.get("ancestry_flops", checkpoint.info.get("flops", 0.0))) if checkpoint else None,
+        flops=float(checkpoint.info.get("ancestry_flops", checkpoint.info.get("flops", 0.0)))
+        if checkpoint
+        else None,
     )
     return Parent(
         record=record,

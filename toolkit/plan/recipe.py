@@ -52,7 +52,9 @@ def make_recipe(spec: Spec, stage: str, parent: Parent | None, facts: CorpusFact
 
 
 def _pretraining(spec: Spec, facts: CorpusFacts | None) -> Recipe:
-    assert spec.model is not None and spec.objective is not None and spec.train is not None
+    assert spec.model is not None
+    assert spec.objective is not None
+    assert spec.train is not None
     length = spec.data.sequence_length
     vocab_size = vocabulary_size(spec.data.tokenizer, facts)
     arch = resolve_architecture(spec.model, vocab_size=vocab_size, sequence_length=length)
@@ -113,12 +115,12 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
             "does not. Name a parent that was pretrained with causal_lm."
         )
     given = spec.data
-    if spec.parent is not None and "data" in spec.model_fields_set:
-        if "tokenizer" in given.model_fields_set and given.tokenizer != parent.data.tokenizer:
-            raise PlanError(
-                f"data.tokenizer: {_tokenizer(given)} here, and {run} has {_tokenizer(parent.data)}. A fine-tune reads "
-                "with its parent's tokenizer: leave [data] out."
-            )
+    differs = "tokenizer" in given.model_fields_set and given.tokenizer != parent.data.tokenizer
+    if spec.parent is not None and differs:
+        raise PlanError(
+            f"data.tokenizer: {_tokenizer(given)} here, and {run} has {_tokenizer(parent.data)}. A fine-tune reads "
+            "with its parent's tokenizer: leave [data] out."
+        )
 
 
 def _tokenizer(data: Data) -> str:

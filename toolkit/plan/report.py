@@ -80,7 +80,11 @@ def _tune(plan: Plan) -> list[tuple[str, str]]:
         return []
     optimizer = plan.train.optimizer
     moving = f"{plan.tune.kind}: {short(plan.trainable)} parameters move, {plan.tune_reason}"
-    labels = [("labels", f"{len(plan.labels)}: {', '.join(plan.labels)}")] if plan.labels else []
+    labels = (
+        [("labels", f"{len(plan.labels)}: {', '.join(plan.labels)}")]
+        if plan.labels and hasattr(plan.task, "labels")
+        else []
+    )
     return [*labels, ("tune", moving), ("", f"{optimizer.kind} at {optimizer.lr:g}")]
 
 

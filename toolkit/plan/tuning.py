@@ -78,7 +78,9 @@ def tuned_memory(
     before, parameters = count_parameters(arch), task_parameters(arch, outputs)
     moving = trainable_parameters(arch, tune, parameters)
     share = moving / before.total
-    kept = {"head": 0.0, "top": min(getattr(tune, "blocks", 0), arch.n_layers) / arch.n_layers}.get(tune.kind, 1.0)
+    kept = {"head": 0.0, "top": min(getattr(tune, "blocks", 0), arch.n_layers) / arch.n_layers}.get(
+        tune.kind, 1.0
+    )
     passing = {
         "casts": round(memory.casts * (1.0 if kept else 0.0)),
         "activations": round(memory.activations * kept),
@@ -86,7 +88,8 @@ def tuned_memory(
     }
     ratio = sum(passing.values()) / max(memory.casts + memory.activations + memory.logits, 1)
     terms = {
-        "weights": FLOAT * (parameters.total + (moving - parameters.head if isinstance(tune, LoraTune) else 0)),
+        "weights": FLOAT
+        * (parameters.total + (moving - parameters.head if isinstance(tune, LoraTune) else 0)),
         "gradients": round(memory.gradients * share),
         "optimizer": round(memory.optimizer * share),
         **passing,

@@ -11,7 +11,6 @@ from toolkit.spec.train import LinearSchedule, Optimizer, Schedule
 from toolkit.spec.tune import Tune
 
 
-
 class Target(Section):
     """What every fine-tune can be told."""
 

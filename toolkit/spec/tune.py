@@ -40,7 +40,9 @@ class LoraTune(Section):
     """The update is scaled by alpha / rank."""
     dropout: float = Field(default=0.0, ge=0, lt=1)
     """Share of the update's inputs dropped in training."""
-    projections: tuple[Projection, ...] = Field(default=("q", "k", "v", "out", "gate", "up", "down"), min_length=1)
+    projections: tuple[Projection, ...] = Field(
+        default=("q", "k", "v", "out", "gate", "up", "down"), min_length=1
+    )
     """Which matrices of each block get an update; those that a block doesn't have are passed over."""
 
 

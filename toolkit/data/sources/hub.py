@@ -72,7 +72,9 @@ class Hub:
                 rows = rows.cast_column(name, type(feature)(decode=False))
         try:
             for row in rows:
-                named = {k: classes[k][v] for k, v in row.items() if k in classes and v is not None and v >= 0}
+                named = {
+                    k: classes[k][v] for k, v in row.items() if k in classes and v is not None and v >= 0
+                }
                 yield {**row, **named}
         except (OSError, EOFError) as error:
             raise self._unreachable(error) from error
