@@ -1,7 +1,7 @@
 """Optimizers over one task: which parameter is updated how, and their state as named tensors."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
+from toolkit.engine.muon import ShardedMuon
 from toolkit.models.linear import Linear
 from toolkit.objectives.task import Task
 from toolkit.spec.train import AdamW, Muon, Optimizer
@@ -47,6 +48,18 @@ class Optimizers:
                 for key, value in entries.items():
                     yield f"{self.names[parameter]}/{key}", value  # type: ignore[index]
 
+    def blank(self, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """Zeros for a state of these names and shapes, divided over ranks as its parameters are.
+
+        Raises KeyError for a parameter that isn't here.
+        """
+        parameters = {name: parameter for parameter, name in self.names.items()}
+        tensors: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            parameter = parameters[name.rsplit("/", 1)[0]]
+            tensors[name] = torch.zeros_like(parameter) if shape == parameter.shape else torch.zeros(shape)
+        return tensors
+
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state. Raises KeyError for a parameter that isn't here."""
         parameters = {name: parameter for parameter, name in self.names.items()}
@@ -62,7 +75,7 @@ class Optimizers:
             owners[parameter].state[parameter][key] = tensor
 
 
-def build_optimizers(task: Task, spec: Optimizer, *, fused: bool = True) -> Optimizers:
+def build_optimizers(task: Task, spec: Optimizer, *, fused: bool = True, sharded: bool = False) -> Optimizers:
     """The optimizers of an `optimizer` section. Every trainable parameter lands in exactly one group."""
     names = {p: name for name, p in task.named_parameters() if p.requires_grad}
     parts: dict[str, TorchOptimizer]
@@ -79,7 +92,7 @@ def build_optimizers(task: Task, spec: Optimizer, *, fused: bool = True) -> Opti
             vectors = [p for p in names if p.ndim < 2]
             taken = {*matrices, *vectors, *head}
             rest = [p for p in names if p not in taken]
-            muon = torch.optim.Muon(
+            muon = (ShardedMuon if sharded else torch.optim.Muon)(
                 [_group(matrices, spec.lr)],
                 lr=spec.lr,
                 weight_decay=spec.weight_decay,

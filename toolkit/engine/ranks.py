@@ -82,6 +82,10 @@ class Ranks:
         """Sums over all ranks, in float64."""
         return list(values) if self.alone else self._reduce(values, highest=False)
 
+    def sum_data(self, values: Sequence[float]) -> list[float]:
+        """Sums over the shares of the data: ranks that compute the same micro-batch count once."""
+        return [value / self.tensor for value in self.sum(values)]
+
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether any rank has it set. All ranks must call it at the same moment."""
         return list(flags) if self.alone else [value > 0 for value in self._reduce(flags, highest=True)]

@@ -5,12 +5,11 @@ from typing import NamedTuple
 
 import torch
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from toolkit.data.tokenizer import TextTokenizer
-from toolkit.engine.checkpointing import PLAN, TOKENIZER, WEIGHTS
+from toolkit.engine.checkpointing import PLAN, TOKENIZER
 from toolkit.engine.samples import Writes
+from toolkit.engine.tensors import WEIGHTS, read_tensors
 from toolkit.objectives.registry import build_task
 from toolkit.objectives.task import Task
 from toolkit.plan.plan import Plan
@@ -33,7 +32,7 @@ def load_for_sampling(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
     that writes no text, and DataError for a tokenizer that can't be read.
     """
     verify_files(checkpoint)
-    plan_file, weights_file = checkpoint.path / PLAN, checkpoint.path / WEIGHTS
+    plan_file = checkpoint.path / PLAN
     try:
         plan = Plan.model_validate_json(plan_file.read_bytes())
     except (OSError, ValidationError) as error:
@@ -42,8 +41,8 @@ def load_for_sampling(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
     if not isinstance(task, Writes) or TOKENIZER not in checkpoint.files:
         raise BadFile(checkpoint.path, f"holds a model for {plan.objective.kind}, which writes no text")
     try:
-        task.load_state_dict(load_file(weights_file))
-    except (RuntimeError, OSError, SafetensorError) as error:
+        task.load_state_dict(read_tensors(checkpoint.path, WEIGHTS))
+    except RuntimeError as error:
         raise CorruptCheckpoint(checkpoint.path, f"{WEIGHTS} does not fit its plan: {error}") from error
     task.compute_in(torch.float32)
     return Loaded(task.to(device).eval(), TextTokenizer.read(checkpoint.path / TOKENIZER), plan)
