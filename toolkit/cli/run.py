@@ -7,6 +7,7 @@ import typer
 from toolkit.cli.options import Overrides, Runs, Spec, Stage
 
 if TYPE_CHECKING:
+    from toolkit.engine.job import Launch
     from toolkit.spec.spec import Spec as SpecModel
     from toolkit.store.runs import RunFolder
 
@@ -24,6 +25,18 @@ def run(
     device: Annotated[
         str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps, in place of the spec's.")
     ] = None,
+    nproc: Annotated[int, typer.Option(metavar="N", min=1, help="Ranks on this machine, one a GPU.")] = 1,
+    nodes: Annotated[
+        int, typer.Option(metavar="N", min=1, help="Machines; start the same command on each.")
+    ] = 1,
+    rendezvous: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the machines meet: one of them, a free port."),
+    ] = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Begin again from the last checkpoint after a crash or hang."),
+    ] = 0,
     runs: Runs = None,
 ) -> None:
     """Carry out a spec. A run that stopped goes on, and ends as if it had never stopped.
@@ -33,6 +46,8 @@ def run(
       tk run specs/gpt_small.toml
       tk run specs/gpt_small.toml train.duration="2M tokens" --as short
       tk run specs/gpt_small.toml model.n_layers=8 --replace
+      tk run specs/gpt2_124m.toml --nproc 8 --max-restarts 3
+      torchrun --nproc-per-node 8 -m toolkit run specs/gpt2_124m.toml
 
     \b
     Exit status:
@@ -42,6 +57,7 @@ def run(
       2   bad input: nothing was run
     """
     from toolkit.engine.job import Job
+    from toolkit.engine.ranks import Ranks
     from toolkit.engine.supervisor import supervise
     from toolkit.spec.load import load_spec
     from toolkit.store.runs import RunFolder, runs_root
@@ -55,15 +71,33 @@ def run(
         stage=stage,
         spec=loaded.spec.model_copy(update={"name": name}),
         text=loaded.text.decode(),
+        launch=_launch(nproc, nodes, rendezvous, loaded.spec.run.parallel.min_nodes, max_restarts),
     )
     check_stage(job.spec, stage)
     folder = RunFolder(job.root, name, stage)
-    if folder.exists():
+    if folder.exists() and Ranks.from_environment().first:
         if replace:
             _set_aside(folder)
         elif _is_complete(folder, job.spec):
             return
     raise typer.Exit(supervise(job))
+
+
+def _launch(
+    nproc: int, nodes: int, rendezvous: str | None, min_nodes: int | None, max_restarts: int
+) -> "Launch":
+    from toolkit.cli.errors import BadInput
+    from toolkit.engine.job import Launch
+
+    if nodes > 1 and rendezvous is None:
+        raise BadInput("--nodes needs --rendezvous HOST:PORT: one of the machines, and a port free there.")
+    return Launch(
+        nproc=nproc,
+        nodes=nodes,
+        rendezvous=rendezvous,
+        min_nodes=min(min_nodes, nodes) if min_nodes else None,
+        max_restarts=max_restarts,
+    )
 
 
 def check_stage(spec: "SpecModel", stage: str) -> None:

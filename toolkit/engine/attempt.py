@@ -8,7 +8,10 @@ from toolkit.engine.console import Console
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
 from toolkit.engine.loop import Loop
+from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.recorder import Recorder
+from toolkit.engine.sharded_saver import ShardedSaver
+from toolkit.engine.stacks import show_stacks_on_request
 from toolkit.engine.summary import summary
 from toolkit.engine.trainer import NonFinite, Trainer
 from toolkit.plan.plan import Plan
@@ -18,22 +21,42 @@ from toolkit.store.errors import CorruptCheckpoint
 from toolkit.store.events import append_event
 from toolkit.store.lease import Lease
 from toolkit.store.manifest import Checkpoint
+from toolkit.store.runs import RunFolder
 from toolkit.store.status import State as RunState
 
+EXIT_STATUS = {"finished": EXIT_FINISHED, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 PROBE_STEPS = 10
 """Steps of an attempt before its speed counts as measured."""
 
 
 def attempt_training(
-    plan: Plan, corpus: Corpus, lease: Lease, console: Console, interrupts: Interrupts, attempt: int
+    plan: Plan,
+    corpus: Corpus,
+    run: RunFolder,
+    lease: Lease | None,
+    console: Console,
+    interrupts: Interrupts,
+    attempt: int,
+    ranks: Ranks = ALONE,
 ) -> int:
-    """Train from the last good checkpoint to the end; the exit status. Raises StoreError."""
-    run = lease.run
+    """Train from the last good checkpoint to the end; the exit status. Raises StoreError.
+
+    Args:
+        lease: None on ranks other than the first: they compute, and write their parts of checkpoints.
+    """
     assert plan.steps is not None, "the data is prepared, so the length is known"
-    hardware = Hardware.of(plan)
+    show_stacks_on_request(run, attempt, ranks.rank)
+    hardware = Hardware.of(plan, ranks.local)
     hardware.forget_peak_memory()
-    trainer = Trainer(plan, hardware, steps=plan.steps)
-    recorder = Recorder(run, console, attempt=attempt, steps=plan.steps)
+    trainer = Trainer(plan, hardware, steps=plan.steps, ranks=ranks)
+    recorder = Recorder(
+        run,
+        console,
+        attempt=attempt,
+        steps=plan.steps,
+        hang_after=plan.run.hang_after,
+        rank=ranks.rank,
+    )
 
     def on_bad(error: CorruptCheckpoint, moved_to: Path) -> None:
         append_event(run, "corrupt", reason=str(error), moved_to=moved_to.name)
@@ -54,12 +77,18 @@ def attempt_training(
         append_event(run, "checkpoint_failed", reason=str(error))
         console.warn(f"{error} Training goes on; the next checkpoint tries again.")
 
-    start = CheckpointStore(run).newest_good(on_bad)
-    saver = Saver(plan, lease, corpus.tokenizer.json, announce, fail)
+    start = ranks.share(CheckpointStore(run).newest_good(on_bad) if ranks.first else None)
+    tokenizer = corpus.tokenizer.json
+    saver = (
+        Saver(plan, run, lease, tokenizer, announce, fail)
+        if ranks.alone
+        else ShardedSaver(plan, run, lease, tokenizer, announce, fail, ranks)
+    )
     loop = Loop(run, plan, corpus, trainer, saver, recorder, interrupts)
     if start:
         loop.restore(start)
-        append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
+        if ranks.first:
+            append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
         console.say(f"resumed from step {start.step} of {plan.steps}")
     state: RunState
     reason: str | None = None
@@ -71,20 +100,22 @@ def attempt_training(
         state, reason = "failed", str(error)
     finally:
         recorder.close()
-        _keep_speed(plan, loop)
+        if ranks.alone:
+            _keep_speed(plan, loop)
     if saver.failure is not None:
         state, reason = "failed", f"the last checkpoint could not be written: {saver.failure}"
+    if not ranks.first:
+        return EXIT_STATUS[state]
     append_event(run, state, attempt=attempt, step=loop.state.step, reason=reason, actual=loop.actual())
     recorder.status(state, loop.state, reason)
     if state == "failed":
         console.say(f"error: {reason}. The last good checkpoint is intact.", style="red")
-        return EXIT_FAILED
-    if state == "stopped":
+    elif state == "stopped":
         console.say(f"stopped at step {loop.state.step} of {plan.steps} ({reason}); the work is saved.")
-        return EXIT_STOPPED
-    for line in summary(plan, loop.state, loop.actual(), str(run)):
-        console.say(line)
-    return EXIT_FINISHED
+    else:
+        for line in summary(plan, loop.state, loop.actual(), str(run)):
+            console.say(line)
+    return EXIT_STATUS[state]
 
 
 def _keep_speed(plan: Plan, loop: Loop) -> None:

@@ -174,9 +174,9 @@ class Loop:
         if better:
             state.best = Best(metric="val/loss", value=metrics["val/loss"], step=state.step)
         self.recorder.evaluation(state, metrics, best=better)
-        if better and self.plan.run.keep.best and state.step < self.steps:
-            if not self.ranks.any(self.saver.busy)[0]:
-                self._save()
+        wanted = better and self.plan.run.keep.best and state.step < self.steps
+        if wanted and not self.ranks.any(self.saver.busy)[0]:
+            self._save()
 
     def _checkpoint_due(self) -> bool:
         every = self.plan.checkpoint_every

@@ -21,7 +21,7 @@ class ShardedMuon(Muon):
     """`torch.optim.Muon` for DTensors. A step gives what it gives on one rank with the same gradients."""
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
             parameters: list[Tensor] = []
             gradients: list[Tensor] = []
@@ -89,7 +89,7 @@ def _round(
     dist.all_to_all_single(incoming, matrix.contiguous(), sent, received, group=group)
     return [
         piece.view_as(part)
-        for piece, part in zip(incoming.split(sent[: len(parts)]), parts, strict=True)
+        for piece, part in zip(torch.split(incoming, sent[: len(parts)]), parts, strict=True)
     ]
 
 
@@ -102,7 +102,9 @@ def _rows(n_rows: int, size: int) -> list[int]:
 def _by_all(parameter: DTensor, update: Tensor, index: int, orthogonal: Any) -> Tensor:
     """For any other division, over several dimensions of a mesh: all gather, one computes and tells all."""
     mesh, placements = parameter.device_mesh, parameter.placements
-    matrix = whole(DTensor.from_local(update, mesh, placements, shape=parameter.shape, stride=parameter.stride()))
+    matrix = whole(
+        DTensor.from_local(update, mesh, placements, shape=parameter.shape, stride=parameter.stride())
+    )
     owner = index % mesh.size()
     flat = mesh.mesh.flatten().tolist()
     result = torch.empty_like(matrix, dtype=torch.bfloat16)
@@ -112,4 +114,3 @@ def _by_all(parameter: DTensor, update: Tensor, index: int, orthogonal: Any) -> 
     dist.broadcast(result, src=flat[owner], group=group)
     replicated = [Replicate()] * mesh.ndim
     return local(DTensor.from_local(result.to(update.dtype), mesh, replicated).redistribute(mesh, placements))
-

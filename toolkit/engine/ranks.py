@@ -13,7 +13,8 @@ from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from torch.distributed import ProcessGroup, Store
+    from torch.distributed import ProcessGroup
+    from torch.distributed.distributed_c10d import Store
 
 T = TypeVar("T")
 POLL = timedelta(seconds=2)
@@ -103,7 +104,7 @@ class Ranks:
     def announce(self, name: str, value: object) -> None:
         """Leave something for the others, who may wait for it for hours (`wait_for`)."""
         if not self.alone:
-            self._store.set(name, pickle.dumps(value))
+            self._store.set(name, pickle.dumps(value).hex())
 
     def heard(self, name: str) -> object | None:
         """What the first rank announced under this name; None if nothing came within two seconds."""
@@ -113,15 +114,16 @@ class Ranks:
             self._store.wait([name], POLL)
         except DistStoreError:
             return None
-        found: object = pickle.loads(self._store.get(name))  # noqa: S301 - from this job's own first rank
+        found: object = pickle.loads(
+            bytes.fromhex(self._store.get(name).decode())
+        )  # from this job's own first rank
         return found
 
     @cached_property
     def _control(self) -> "ProcessGroup":
         import torch.distributed as dist
 
-        group = dist.new_group(backend="gloo", timeout=TIMEOUT)
-        assert group is not None
+        group: ProcessGroup = dist.new_group(backend="gloo", timeout=TIMEOUT)
         return group
 
     @cached_property
@@ -135,11 +137,11 @@ class Ranks:
         import torch.distributed as dist
 
         tensor = torch.tensor([float(value) for value in values], dtype=torch.float64)
-        dist.all_reduce(
-            tensor, op=dist.ReduceOp.MAX if highest else dist.ReduceOp.SUM, group=self._control
-        )
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX if highest else dist.ReduceOp.SUM, group=self._control)
         return [float(value) for value in tensor]
 
 
+PLAN = "tk/plan"
+"""Announced by the first rank once the data is prepared: the plan and the number of the attempt."""
 _VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 ALONE = Ranks()

@@ -60,7 +60,11 @@ class ShardedSaver(Saver):
         known: dict[str, Entry] = {}
         for rank, result in enumerate(self._collect(self._write_own(folder, snapshot))):
             if isinstance(result, Exception):
-                raise result if isinstance(result, OSError | StoreError) else StoreError(f"rank {rank}: {result}")
+                raise (
+                    result
+                    if isinstance(result, OSError | StoreError)
+                    else StoreError(f"rank {rank}: {result}")
+                )
             known |= result
         return known
 

@@ -13,6 +13,7 @@ from toolkit.engine.console import Console, DataProgress
 from toolkit.engine.errors import StageError
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.job import Job
+from toolkit.engine.ranks import ALONE, PLAN, Ranks
 from toolkit.plan.machine import Machine
 from toolkit.plan.plan import Plan, make_plan
 from toolkit.plan.probe import find_probe
@@ -25,8 +26,8 @@ from toolkit.store.runs import RunFolder
 from toolkit.store.status import Status, read_status, write_status
 
 
-def carry_out(job: Job, interrupts: Interrupts) -> int:
-    """Train the stage of a job from its last checkpoint on; the exit status.
+def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
+    """Train the stage of a job from its last checkpoint on; the exit status. For the first rank.
 
     Raises StageError, DataError, PlanError or StoreError, and PreparationStopped, each noted in the run.
     """
@@ -39,12 +40,12 @@ def carry_out(job: Job, interrupts: Interrupts) -> int:
             write_atomic(run.spec, job.text.encode())
             append_event(run, "created", spec=job.spec.model_dump(mode="json"))
         clear(run)
-        append_event(run, "started", attempt=attempt, versions=versions())
+        append_event(run, "started", attempt=attempt, versions=versions(), ranks=ranks.world)
         kept = before.model_dump(include={"step", "steps", "metrics", "best"}) if before else {}
         status = Status(state="preparing", attempt=attempt, **kept)
         write_status(run, status)
         try:
-            return _train(job, lease, console, interrupts, attempt)
+            return _train(job, lease, console, interrupts, attempt, ranks)
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__
@@ -112,7 +113,9 @@ def versions() -> dict[str, str]:
     return found
 
 
-def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int) -> int:
+def _train(
+    job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int, ranks: Ranks
+) -> int:
     def stopping() -> bool:
         interrupts.heed(lease.run)
         return bool(interrupts)
@@ -128,4 +131,5 @@ def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, att
     # torch takes seconds to import: what can fail without it has had its chance.
     from toolkit.engine.attempt import attempt_training
 
-    return attempt_training(plan, corpus, lease, console, interrupts, attempt)
+    ranks.announce(PLAN, (plan, attempt))
+    return attempt_training(plan, corpus, lease.run, lease, console, interrupts, attempt, ranks)

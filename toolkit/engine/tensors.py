@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import torch
-import torch.distributed.checkpoint as dcp
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.distributed import ProcessGroup
-from torch.distributed.checkpoint import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, TensorStorageMetadata
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from toolkit.store.errors import CorruptCheckpoint
 
@@ -80,7 +81,7 @@ def write_parts(folder: Path, name: str, tensors: Mapping[str, Tensor], group: P
     target = folder / name
     target.mkdir(exist_ok=True)
     writer = HuggingFaceStorageWriter(str(target), save_distributed=True)
-    dcp.save(dict(tensors), storage_writer=writer, process_group=group)
+    save(dict(tensors), storage_writer=writer, process_group=group)
 
 
 def parts_of(folder: Path, rank: int) -> Sequence[Path]:
@@ -110,7 +111,7 @@ class _OneFile:
 
 def _load(path: Path, into: dict[str, Tensor], *, alone: bool) -> None:
     if into:
-        dcp.load(into, storage_reader=_Reader(path), no_dist=alone)
+        load(into, storage_reader=_Reader(path), no_dist=alone)
 
 
 def _is_filled(size: torch.Size, chunks: Sequence[ChunkStorageMetadata]) -> bool:

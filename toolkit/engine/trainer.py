@@ -123,8 +123,8 @@ class Trainer:
             sums["loss"] += float(loss.total)
             for name, value in loss.metrics.items():
                 sums[name] = sums.get(name, 0.0) + float(value)
-        units, *totals = self.ranks.sum_data([units, *sums.values()])
-        return {name: value / max(units, 1) for name, value in zip(sums, totals, strict=True)}
+        everywhere, *totals = self.ranks.sum_data([units, *sums.values()])
+        return {name: value / max(everywhere, 1) for name, value in zip(sums, totals, strict=True)}
 
     def _sums(self, own: dict[str, Tensor]) -> dict[str, float]:
         return dict(zip(own, self.ranks.sum_data([float(value) for value in own.values()]), strict=True))

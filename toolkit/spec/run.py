@@ -48,7 +48,7 @@ class Parallel(Section):
     tensor: int = Field(default=1, ge=1)
     """Ranks that compute each block together, heads and hidden units divided among them."""
     gather: Literal["auto", "bfloat16", "float32"] = "auto"
-    """Type in which blocks' weights travel between ranks; `auto` takes the precision on GPUs, float32 on CPUs."""
+    """Type in which blocks' weights travel between ranks; `auto`: the precision on GPUs, float32 on CPUs."""
     activation_checkpointing: bool = False
     """Keep only the inputs of the blocks and compute the rest again in the backward pass. Works on one rank
     too."""

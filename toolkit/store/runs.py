@@ -85,6 +85,11 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def stacks(self) -> Path:
+        """The folder of the stacks of ranks that hung."""
+        return self.path / "stacks"
+
+    @property
     def requests(self) -> Path:
         return self.path / "requests"
 
