@@ -87,10 +87,8 @@ def _round(
         matrix = orthogonal(matrix.view(shape)).to(outgoing.dtype).reshape(-1)
     incoming = torch.empty_like(outgoing)
     dist.all_to_all_single(incoming, matrix.contiguous(), sent, received, group=group)
-    return [
-        piece.view_as(part)
-        for piece, part in zip(torch.split(incoming, sent[: len(parts)]), parts, strict=True)
-    ]
+    pieces = torch.split(incoming, sent[: len(parts)])
+    return [piece.view_as(part) for piece, part in zip(pieces, parts, strict=True)]
 
 
 def _rows(n_rows: int, size: int) -> list[int]:

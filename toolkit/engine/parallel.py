@@ -44,7 +44,7 @@ class Sharding:
 
     @classmethod
     def of(cls, plan: Plan, hardware: Hardware, ranks: Ranks) -> Self:
-        """Raises StageError where the ranks can't be divided as `run.parallel` asks, or have nothing to do."""
+        """Raises StageError where `run.parallel` asks for other ranks than there are, or some have no work."""
         parallel, on_gpu = plan.run.parallel, hardware.device.type == "cuda"
         shape = degrees(parallel, ranks.world)
         if plan.micro_batches < ranks.data[1]:
@@ -66,7 +66,7 @@ class Sharding:
         )
 
     def apply(self, task: Task) -> Task:
-        """The task on the device, this rank's part of it; compiled and checkpointed block by block as asked."""
+        """This rank's part of the task, on the device; compiled and checkpointed block by block as asked."""
         blocks = list(task.compilable())
         for block in blocks:
             # The forward pass only: hooks that gather weights stay outside of what is compiled.

@@ -102,7 +102,11 @@ class Ranks:
         return box[0]
 
     def announce(self, name: str, value: object) -> None:
-        """Leave something for the others, who may wait for it for hours (`wait_for`)."""
+        """Leave something for the others, who may wait for it for hours (`heard`).
+
+        It is pickled, as PyTorch's own exchanges are: the ranks of a job trust one another, and whoever can
+        reach their ports can join them. Nothing in a file is.
+        """
         if not self.alone:
             self._store.set(name, pickle.dumps(value).hex())
 

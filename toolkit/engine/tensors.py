@@ -6,6 +6,7 @@ missing as it was, without a word.
 """
 
 import math
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -46,7 +47,7 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
 
 
 def describe(folder: Path, name: str) -> Mapping[str, TensorStorageMetadata]:
-    """Shape and type of each tensor of `name`, by its name. Raises CorruptCheckpoint where parts are missing."""
+    """Shape and type of each tensor of `name`. Raises CorruptCheckpoint where parts are missing."""
     plain = folder / f"{name}{SUFFIX}"
     try:
         found = _Reader(plain if plain.exists() else folder / name).read_metadata().state_dict_metadata
@@ -74,7 +75,7 @@ def load_parts(folder: Path, name: str, into: Mapping[str, Tensor]) -> None:
 
 
 def write_parts(folder: Path, name: str, tensors: Mapping[str, Tensor], group: ProcessGroup) -> None:
-    """Write this rank's parts beside those of the others, who must all call it; what is whole is written once.
+    """Write this rank's parts; all ranks must call it, and what all have in whole is written once.
 
     Raises CheckpointException where any rank failed.
     """
@@ -110,7 +111,10 @@ class _OneFile:
 
 
 def _load(path: Path, into: dict[str, Tensor], *, alone: bool) -> None:
-    if into:
+    if not into:
+        return
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="torch.distributed is disabled")
         load(into, storage_reader=_Reader(path), no_dist=alone)
 
 
