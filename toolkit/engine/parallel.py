@@ -44,7 +44,7 @@ class Sharding:
 
     @classmethod
     def of(cls, plan: Plan, hardware: Hardware, ranks: Ranks) -> Self:
-        """Raises StageError where `run.parallel` asks for other ranks than there are, or some have no work."""
+        """Raises StageError if `run.parallel` asks for other ranks than there are, or some have no work."""
         parallel, on_gpu = plan.run.parallel, hardware.device.type == "cuda"
         shape = degrees(parallel, ranks.world)
         if plan.micro_batches < ranks.data[1]:
