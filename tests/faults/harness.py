@@ -69,6 +69,8 @@ class Bench:
         self.spec = folder / "tiny.toml"
         self.spec.write_text(SPEC.format(folder=folder))
         self.runs = folder / "runs"
+        self.cold = False
+        """Whether the data has to be prepared anew."""
 
     @property
     def environment(self) -> dict[str, str]:
