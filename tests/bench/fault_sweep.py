@@ -18,15 +18,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from harness import Bench, kill  # noqa: E402
+from harness import Bench, kill
 
-from toolkit.engine.job import Job  # noqa: E402
-from toolkit.store.events import read_events  # noqa: E402
+from toolkit.engine.job import Job
+from toolkit.store.events import read_events
 
 STEPS = 150
 EVERY = 3
@@ -148,10 +149,8 @@ def rank_kills(bench: Bench, count: int, seed: int) -> None:
             process = bench.start(name, *options)
             if hits < count:
                 time.sleep(rng.uniform(2.0, 9.0))
-                try:
+                with suppress(StopIteration):  # no rank has begun yet
                     kill(bench.rank(name, rng.choice((0, 1))).pid)
-                except StopIteration:
-                    pass  # no rank has begun yet
             printed = process.communicate(timeout=120)[0]
             if process.returncode == 0:
                 break
