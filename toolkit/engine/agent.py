@@ -9,6 +9,8 @@ import os
 import signal
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
@@ -18,6 +20,7 @@ from toolkit.engine.worker import die_with_parent
 
 NOT_OURS = "SIGQUIT"
 """The only signal that PyTorch's agent may handle: it would end the ranks before they have saved."""
+CPP_LOG = "TORCH_CPP_LOG_LEVEL"
 SHUTDOWN_SECONDS = 15
 
 
@@ -25,6 +28,8 @@ def main() -> int:
     """Carry out the job on standard input with several ranks; the exit status of the first."""
     die_with_parent()
     job = Job.model_validate_json(sys.stdin.buffer.read())
+    with _quiet_torch():
+        import torch.distributed  # noqa: F401
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -60,6 +65,18 @@ def main() -> int:
         if Path(os.environ[STATUS_FILE]).exists():
             status = int(Path(os.environ[STATUS_FILE]).read_text())
     return status
+
+
+@contextmanager
+def _quiet_torch() -> Iterator[None]:
+    """Import it with its C++ log off, in this process only: a lost machine fills pages with stack frames."""
+    given = os.environ.get(CPP_LOG)
+    os.environ.setdefault(CPP_LOG, "FATAL")
+    try:
+        yield
+    finally:
+        if given is None:
+            del os.environ[CPP_LOG]
 
 
 def _pass_signals_on() -> None:
