@@ -1,4 +1,4 @@
-"""`tk submit` on a real SLURM: queued, preempted, out of time, requeued, done; equal to an undisturbed run."""
+"""`tk submit` on a real SLURM: a preempted or timed-out run ends equal to an undisturbed one."""
 
 import json
 import re
