@@ -26,7 +26,7 @@ class Cluster(Bench):
 
     def submit(self, name: str, *options: str) -> int:
         printed = self.tk("submit", str(self.spec), "--as", name, "--gpus-per-node", "0", *options)
-        found = re.search(r"queued as job (\d+)", printed)
+        found = re.search(r": queued as job (\d+)", printed)
         assert found, printed
         return int(found[1])
 

@@ -12,7 +12,10 @@ from toolkit.store.runs import RunFolder
 class Order:
     """A run and the machines it asks for."""
 
-    run: RunFolder
+    runs: tuple[RunFolder, ...]
+    """The stages, in their order."""
+    stage: str | None
+    """None for all of the spec."""
     spec: Path
     overrides: tuple[str, ...]
     nodes: int
@@ -33,8 +36,8 @@ class Order:
         words = [
             str(self.spec),
             *self.overrides,
-            *("--stage", self.run.stage),
-            *("--as", self.run.name),
+            *(("--stage", self.stage) if self.stage else ()),
+            *("--as", self.runs[0].name),
             *("--nproc", str(self.nproc)),
             *("--max-restarts", str(self.max_restarts)),
         ]
@@ -43,7 +46,7 @@ class Order:
 
 def sbatch_script(order: Order) -> str:
     """A script for sbatch that goes on, job after job, until the run is done."""
-    run = order.run
+    run = order.runs[0]
     wanted = {
         "job-name": run.name,
         "partition": order.partition,
@@ -63,10 +66,11 @@ def sbatch_script(order: Order) -> str:
         where = _FIRST_NODE
         meeting = f' --nodes {order.nodes} --rendezvous "$head:$((20000 + SLURM_JOB_ID % 20000))"'
     return _SBATCH.format(
-        name=str(run),
+        name=", ".join(map(str, order.runs)),
         options="\n".join(lines),
         folder=shlex.quote(str(Path.cwd())),
-        run=shlex.quote(str(run.path)),
+        script=shlex.quote(str(run.path / "submit.sh")),
+        requests=" ".join(shlex.quote(str(stage.requests)) for stage in order.runs),
         runs=shlex.quote(str(run.root)),
         command=order.command(f"{shlex.quote(sys.executable)} -m toolkit") + meeting,
         ahead=order.ahead,
@@ -87,7 +91,7 @@ _SBATCH = """\
 
 cd {folder}
 export TK_RUNS={runs}
-run={run}
+stages=({requests})  # where the runs are asked to stop
 {meeting}
 # SLURM sends USR1 {ahead} seconds before the time limit, to this shell only, and TERM before a preemption.
 # A file asks the run to save and stop, again and again: a run that is just starting takes up none.
@@ -96,18 +100,18 @@ trap 'leaving=yes' USR1 TERM
 srun --kill-on-bad-exit=1 {command} &
 step=$!
 while kill -0 "$step" 2>/dev/null; do
-    [ "$leaving" ] && [ -d "$run/requests" ] && touch "$run/requests/stop"
+    [ "$leaving" ] && touch "${{stages[@]/%//stop}}"
     sleep 2
 done
 wait "$step"
 status=$?
-rm -f "$run/requests/stop"
+rm -f "${{stages[@]/%//stop}}"
 
 again() {{
     # A job that was cancelled, or that SLURM is queueing again itself, is no longer running.
     [ "$(squeue -h -j "$SLURM_JOB_ID" -o %T)" = RUNNING ] || exit 0
     echo "tk: $1; queued again"
-    scontrol requeue "$SLURM_JOB_ID" || sbatch "$run/submit.sh"
+    scontrol requeue "$SLURM_JOB_ID" || sbatch {script}
     exit 0
 }}
 
@@ -136,8 +140,8 @@ def skypilot_file(order: Order) -> str:
     )
     meeting = f' --nodes {order.nodes} --rendezvous "$head:29400"' if order.nodes > 1 else ""
     return _SKYPILOT.format(
-        name=str(order.run),
-        job=order.run.name.replace("_", "-").replace(".", "-"),
+        name=", ".join(map(str, order.runs)),
+        job=order.runs[0].name.replace("_", "-").replace(".", "-"),
         nodes=order.nodes,
         gpus=gpus,
         spec=order.spec,

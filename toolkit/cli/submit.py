@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from toolkit.cli.options import Overrides, Runs, Spec, Stage
+from toolkit.cli.options import OneStage, Overrides, Runs, Spec
 
 if TYPE_CHECKING:
     from toolkit.cli.batch import Order
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def submit(
     spec: Spec,
     overrides: Overrides = None,
-    stage: Stage = "pretrain",
+    stage: OneStage = None,
     as_name: Annotated[
         str | None, typer.Option("--as", metavar="NAME", help="Name of the run, in place of the spec's.")
     ] = None,
@@ -63,15 +63,16 @@ def submit(
     """
     from toolkit.cli.batch import Order, sbatch_script, skypilot_file
     from toolkit.cli.output import say
-    from toolkit.cli.run import check_stage
+    from toolkit.cli.stages import check, make_jobs
     from toolkit.spec.load import load_spec
-    from toolkit.store.runs import RunFolder, runs_root
+    from toolkit.store.runs import runs_root
 
-    loaded = load_spec(spec, list(overrides or ()))
-    check_stage(loaded.spec, stage)
-    run = RunFolder(runs_root(runs).absolute(), as_name or loaded.spec.name, stage)
+    jobs = make_jobs(load_spec(spec, list(overrides or ())), stage, runs_root(runs).absolute(), name=as_name)
+    check(jobs, replace=False)
+    stages = [job.run for job in jobs if job.asked_for]
     order = Order(
-        run=run,
+        runs=tuple(stages),
+        stage=stage,
         spec=spec.absolute(),
         overrides=tuple(overrides or ()),
         nodes=nodes,
@@ -89,7 +90,7 @@ def submit(
         print(text, end="")
         return
     if via == "skypilot":
-        path = _write(run, "submit.yaml", text)
+        path = _write(stages[0], "submit.yaml", text)
         say(f"{path} is written. `sky jobs launch {path}` starts it; edit the bucket in it first.")
         return
     _submit(order, text)
@@ -103,18 +104,19 @@ def _submit(order: "Order", text: str) -> None:
     from toolkit.cli.output import say
     from toolkit.store.slurm import queued, write_submission
 
-    run = order.run
     if shutil.which("sbatch") is None:
         raise BadInput("there is no sbatch on this machine. Submit from a login node, or see --dry-run.")
-    if job := queued([run]).get(run):
+    for run, job in queued(order.runs).items():
         raise BadInput(f"{run} is in the queue: job {job.job} is {job.word}. `scancel {job.job}` ends it.")
-    path = _write(run, "submit.sh", text)
+    path = _write(order.runs[0], "submit.sh", text)
     done = subprocess.run(["sbatch", "--parsable", str(path)], capture_output=True, text=True, check=False)
     if done.returncode:
         raise BadInput(f"SLURM refused the job: {done.stderr.strip()}. The script is {path}.")
     number = int(done.stdout.strip().split(";")[0])
-    write_submission(run, number, str(path))
-    say(f"{run} is queued as job {number}; its script is {path}")
+    for stage in order.runs:
+        stage.create()
+        write_submission(stage, number, str(path))
+    say(f"{', '.join(map(str, order.runs))}: queued as job {number}; its script is {path}")
     say("`tk ls` tells how it goes, `tk stop` ends it with its work saved, `scancel` too.")
 
 

@@ -113,7 +113,7 @@ class Saver:
         return self._thread is not None and self._thread.is_alive()
 
     def _commit(self, snapshot: Snapshot, info: dict[str, object]) -> None:
-        parents = [Parent(self.previous, "previous")] if self.previous else []
+        parents = [Parent(self.previous, "previous")] if self.previous else self._origin()
         keep = self.plan.run.keep
         assert self.lease is not None, "only its holder commits to a run"
         try:
@@ -130,6 +130,14 @@ class Saver:
         except (StoreError, OSError, SafetensorError) as error:
             self.failure = error
             self.fail(error)
+
+    def _origin(self) -> list[Parent]:
+        """What the first checkpoint of a run comes from."""
+        parent = self.plan.parent
+        if parent is None or parent.checkpoint is None:
+            return []
+        scratch = getattr(self.plan.task, "start", "parent") == "scratch"
+        return [Parent(parent.checkpoint, "shape" if scratch else "init")]
 
     def _write(self, folder: Path, snapshot: Snapshot) -> Mapping[str, Entry]:
         known = self._write_tensors(folder, snapshot)

@@ -5,7 +5,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.spec.spec import Spec
+from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.tune import HeadTune
 from toolkit.store.runs import RunFolder
 
 JOB_FILE = "TK_JOB"
@@ -53,6 +54,13 @@ class Job(BaseModel):
     text: str
     """The user's file as it is."""
     launch: Launch = Launch()
+    asked_for: bool = True
+    """False for a parent that comes along because a child needs it."""
+
+    @property
+    def divisible(self) -> bool:
+        """Whether ranks can share the work; not for a head on vectors that are computed once."""
+        return self.stage == PRETRAIN or not isinstance(self.spec.finetune[self.stage].tune, HeadTune)
 
     @property
     def run(self) -> RunFolder:

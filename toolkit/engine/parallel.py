@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from toolkit.engine.errors import StageError
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.ranks import Ranks
-from toolkit.objectives.task import Task
+from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
 from toolkit.spec.run import Parallel
 

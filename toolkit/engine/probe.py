@@ -23,7 +23,7 @@ SECONDS = 20.0
 def probe(job: Job, interrupts: Interrupts) -> int:
     """Measure and keep; the exit status. Raises PlanError."""
     plan = plan_here(job.spec, job.stage, runs=job.root)
-    shape = (plan.batch_rows, plan.sequence_length)
+    shape = (plan.batch_rows, plan.row_length)
     rng = np.random.default_rng(0)
     tokens = rng.integers(0, plan.vocab_size, (2, *shape), dtype=np.int64)
     size = plan.micro_batch

@@ -20,6 +20,7 @@ T = TypeVar("T")
 POLL = timedelta(seconds=2)
 TIMEOUT = timedelta(minutes=30)
 """For an exchange between ranks; the hang watch is quicker."""
+RESTARTS = "TORCHELASTIC_RESTART_COUNT"
 UNDER_AGENT = "TORCHELASTIC_RUN_ID"
 """Set by torchrun and by `tk run --nproc`."""
 
@@ -59,17 +60,23 @@ class Ranks:
         """Which share of the micro-batches is this rank's: (index, number of shares)."""
         return self.rank // self.tensor, self.world // self.tensor
 
-    def join(self) -> None:
-        """Meet the other ranks. Raises RuntimeError if some don't come."""
+    def join(self, name: str) -> None:
+        """Meet the other ranks, for the work of this name. Raises RuntimeError if some don't come."""
         if self.alone:
             return
         import torch
         import torch.distributed as dist
+        from torch.distributed.distributed_c10d import PrefixStore
+        from torch.distributed.rendezvous import rendezvous
 
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(self.local % torch.cuda.device_count())
-        dist.init_process_group("cpu:gloo,cuda:nccl" if cuda else "gloo", timeout=TIMEOUT)
+        # torchrun's store outlives a stage and a restart: each looks up its own keys in it.
+        store, rank, world = next(rendezvous("env://", timeout=TIMEOUT))
+        own = PrefixStore(f"{name}/{os.environ.get(RESTARTS, '0')}", store)
+        backend = "cpu:gloo,cuda:nccl" if cuda else "gloo"
+        dist.init_process_group(backend, store=own, rank=rank, world_size=world, timeout=TIMEOUT)
 
     def leave(self) -> None:
         """Part from the others after work that all have done."""
@@ -100,6 +107,16 @@ class Ranks:
         box = [value]
         dist.broadcast_object_list(box, src=0, group=self._control)
         return box[0]
+
+    def gather(self, values: list[T]) -> list[T]:
+        """The values of all shares of the data, one after the other."""
+        if self.alone:
+            return values
+        import torch.distributed as dist
+
+        parts: list[list[T]] = [[] for _ in range(self.world)]
+        dist.all_gather_object(parts, values, group=self._control)
+        return [value for part in parts[:: self.tensor] for value in part]
 
     def announce(self, name: str, value: object) -> None:
         """Leave something for the others, who may wait for it for hours (`heard`).

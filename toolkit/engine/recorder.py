@@ -3,11 +3,15 @@
 import math
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
 from toolkit.store.heartbeat import beat
+from toolkit.store.png import write_png
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import State as RunState
 from toolkit.store.status import Status, write_status
@@ -63,7 +67,7 @@ class Recorder:
         self._speed = 0.95 * self._speed + 0.05 * metrics["perf/tokens_per_second"]
         scale = 1 - 0.95**self._seen
         speed = self._speed / scale
-        left = (self.steps - state.step) * metrics["train/tokens"] / max(state.step, 1) / speed
+        left = (self.steps - state.step) * state.seconds / max(state.step, 1)
         self.console.advance(
             state.step,
             f"{state.step}/{self.steps}  loss {self._losses / scale:.3f}  {speed:,.0f} tokens/s  "
@@ -84,6 +88,12 @@ class Recorder:
             self.events.text(state.step, f"samples/{prompt or 'unprompted'}", f"```\n{prompt}{text}\n```")
         lines = f"{prompt}{text}".strip("\n").splitlines()[:EXCERPT]
         self.console.say("\n".join(f"  │ {line}" for line in lines), style="dim")
+
+    def picture(self, state: State, name: str, pixels: NDArray[np.uint8]) -> None:
+        """A picture, (height, width, 3), for TensorBoard."""
+        height, width = pixels.shape[:2]
+        if self.events:
+            self.events.image(state.step, name, write_png(pixels.tobytes(), width, height), width, height)
 
     def phase(self, state: State, name: str) -> None:
         beat(self.run, state.step, name, self.rank, self.patience if name in WATCHED else None)

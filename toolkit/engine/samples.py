@@ -9,7 +9,7 @@ import torch
 from toolkit.data.tokenizer import TextTokenizer
 from toolkit.engine.checkpointing import State
 from toolkit.engine.recorder import Recorder
-from toolkit.objectives.task import Task
+from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
 
 LENGTH = 96
@@ -35,9 +35,11 @@ class Writes(Protocol):
     ) -> Iterator[int]: ...
 
 
-def write_samples(task: Task, tokenizer: TextTokenizer, plan: Plan, state: State, recorder: Recorder) -> None:
+def write_samples(
+    task: Task, tokenizer: TextTokenizer | None, plan: Plan, state: State, recorder: Recorder
+) -> None:
     """One sample a prompt, seeded by (seed, step, prompt); none from a task that writes no text."""
-    if not isinstance(task, Writes):
+    if not isinstance(task, Writes) or tokenizer is None:
         return
     for prompt in plan.run.prompts or ("",):
         recorder.alive(state)

@@ -31,7 +31,11 @@ def main() -> int:
     file = os.environ.get(JOB_FILE)
     job = Job.model_validate_json(Path(file).read_bytes() if file else sys.stdin.buffer.read())
     ranks = Ranks.from_environment()
-    ranks.join()
+    if not job.divisible:
+        if not ranks.first:
+            return EXIT_FINISHED
+        ranks = ALONE
+    ranks.join(str(job.run))
     return _tell_agent(work(job, interrupts, ranks), ranks)
 
 

@@ -15,14 +15,14 @@ import torch
 from torch import nn
 
 from toolkit.models.head import LMHead
-from toolkit.models.trunk import GPTTrunk
+from toolkit.models.trunk import Trunk
 from toolkit.spec.model import Architecture
 
 SMALL_STD = 0.02
 MATRIX_GAIN = 0.574
 
 
-def initialise(trunk: GPTTrunk, head: LMHead | None = None, *, seed: int) -> None:
+def initialise(trunk: Trunk, head: LMHead | None = None, *, seed: int) -> None:
     """Fill all weights of `trunk`, and of `head` where given, as their architecture says."""
     for name, parameter in trunk.named_parameters():
         _fill(parameter, f"trunk.{name}", trunk.arch, seed)

@@ -1,6 +1,6 @@
 """Next-token prediction (Radford 2018)."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
@@ -10,9 +10,8 @@ from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy
 from toolkit.models.generate import generate
 from toolkit.models.initialise import initialise
 from toolkit.models.structure import structure_flops
+from toolkit.models.task import Batch, Given, Loss, Task
 from toolkit.models.trunk import GPTTrunk
-from toolkit.objectives.task import Batch, Loss, Task
-from toolkit.spec.model import Architecture
 from toolkit.spec.objective import CausalLM
 
 
@@ -22,11 +21,11 @@ class CausalLMTask(Task):
     trunk: GPTTrunk
     predicts_every_token = True
 
-    def __init__(self, objective: CausalLM, architecture: Architecture) -> None:
+    def __init__(self, objective: CausalLM, given: Given) -> None:
         super().__init__()
-        self.architecture = architecture
-        self.trunk = build_trunk(architecture)
-        self.head = build_head(architecture, self.trunk)
+        self.architecture = given.architecture
+        self.trunk = build_trunk(given.architecture)
+        self.head = build_head(given.architecture, self.trunk)
 
     def weight(self, batch: Batch) -> int:
         return int((batch["targets"] != IGNORED).sum())
@@ -44,12 +43,6 @@ class CausalLMTask(Task):
 
     def initialise(self, seed: int) -> None:
         initialise(self.trunk, self.head, seed=seed)
-
-    def compute_in(self, dtype: torch.dtype) -> None:
-        self.trunk.compute_dtype = dtype
-
-    def compilable(self) -> Iterable[nn.Module]:
-        return self.trunk.blocks
 
     def forward_flops(self, sequence_length: int) -> float:
         return structure_flops(self.trunk, self.head, sequence_length) * sequence_length

@@ -1,15 +1,10 @@
 """Which class carries out which objective: one line each."""
 
-from toolkit.objectives.causal_lm import CausalLMTask
-from toolkit.objectives.task import Task
-from toolkit.spec.model import Architecture
-from toolkit.spec.objective import Objective
+from collections.abc import Callable
 
-OBJECTIVES: dict[str, type[CausalLMTask]] = {
+from toolkit.models.task import Task
+from toolkit.objectives.causal_lm import CausalLMTask
+
+OBJECTIVES: dict[str, Callable[..., Task]] = {
     "causal_lm": CausalLMTask,
 }
-
-
-def build_task(objective: Objective, architecture: Architecture) -> Task:
-    """The task of an `[objective]` section, with freshly made, uninitialised weights."""
-    return OBJECTIVES[objective.kind](objective, architecture)

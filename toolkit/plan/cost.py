@@ -70,7 +70,7 @@ def estimate_seconds(plan: "Plan", facts: CorpusFacts | None, probe: ProbeRecord
         return None
     seconds = plan.tokens / probe.tokens_per_second
     if probe.evaluation_tokens_per_second and facts is not None:
-        tokens = evaluation_rows(plan, facts) * plan.sequence_length
+        tokens = evaluation_rows(plan, facts) * plan.row_length
         seconds += tokens / probe.evaluation_tokens_per_second
     return seconds
 

@@ -2,6 +2,7 @@
 
 from toolkit.plan.sizes import block_matrices
 from toolkit.spec.model import Architecture
+from toolkit.spec.tune import HeadTune, LoraTune, TopTune, Tune
 
 BACKWARD_PER_FORWARD = 2
 """The backward pass multiplies each matrix twice: by the inputs and by the gradients (Kaplan 2020)."""
@@ -23,6 +24,22 @@ def attention_flops_per_token(arch: Architecture, sequence_length: int) -> float
     return 2 * 2 * arch.n_heads * arch.head_dim * seen
 
 
-def training_flops_per_token(arch: Architecture, sequence_length: int) -> float:
-    """Forward and backward."""
-    return (1 + BACKWARD_PER_FORWARD) * forward_flops_per_token(arch, sequence_length)
+def own_head_flops(arch: Architecture, outputs: int, sequence_length: int) -> float:
+    """What changes for a token when a head of `outputs` on one vector a row replaces the language-model head."""
+    return 2 * arch.d_model * (outputs / sequence_length - arch.vocab_size) if outputs else 0.0
+
+
+def training_factor(tune: Tune | None, n_layers: int) -> float:
+    """Operations of a training step over those of its forward pass, by what moves.
+
+    Frozen matrices need no gradient of their own, and what is below the lowest weight that moves none at all.
+    """
+    match tune:
+        case HeadTune():
+            return 1.0
+        case LoraTune():
+            return 2.0
+        case TopTune():
+            return 1 + BACKWARD_PER_FORWARD * min(tune.blocks, n_layers) / n_layers
+        case _:
+            return 1.0 + BACKWARD_PER_FORWARD

@@ -4,6 +4,8 @@ The terms follow what the modules of `models` keep for the backward pass: parame
 cast to the precision of the products at each use.
 """
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.plan.machine import Machine, Precision
@@ -202,41 +204,27 @@ def logit_bytes(arch: Architecture, tokens: int, precision: Precision) -> int:
 
 
 def choose_micro_batch(
-    arch: Architecture,
+    memory: Callable[[int], Memory],
     *,
     batch_rows: int,
     sequence_length: int,
-    precision: Precision,
     device: str,
-    optimizer: Optimizer,
     machine: Machine,
 ) -> int:
     """Rows computed at once: as many as fit, a divisor of the batch where one is near.
 
     On a CPU no more than `CPU_TOKENS` tokens, whatever the memory. At least one row,
-    also where one does not fit: the plan then warns.
+    also where one does not fit: the plan then warns. `memory` tells what so many rows take.
     """
     limit = batch_rows
     if not device.startswith("cuda"):
         limit = min(limit, max(1, CPU_TOKENS // sequence_length))
-
-    def total(rows: int) -> int:
-        return estimate_memory(
-            arch,
-            rows=rows,
-            sequence_length=sequence_length,
-            precision=precision,
-            device=device,
-            optimizer=optimizer,
-            accumulates=rows < batch_rows,
-        ).total
-
     free = SHARE_OF_MEMORY * machine.memory_of(device)
-    if total(limit) > free > 0:
+    if memory(limit).total > free > 0:
         fitting, too_large = 0, limit
         while too_large - fitting > 1:
             middle = (fitting + too_large) // 2
-            fitting, too_large = (middle, too_large) if total(middle) <= free else (fitting, middle)
+            fitting, too_large = (middle, too_large) if memory(middle).total <= free else (fitting, middle)
         limit = max(1, fitting)
     divisor = max(rows for rows in range(1, limit + 1) if batch_rows % rows == 0)
     power = 1 << (limit.bit_length() - 1)

@@ -17,9 +17,10 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
     """
     return [
         ("run", f"{plan.name}/{plan.stage}"),
-        ("parent", plan.parent or "none: starts from random weights"),
+        ("parent", _parent(plan)),
         ("model", _model(plan)),
         ("parameters", _parameters(plan)),
+        *_tune(plan),
         ("length", _length(plan)),
         ("batch", _batch(plan)),
         ("evaluation", f"{_every(plan.evaluate_every)}; checkpoints {_every(plan.checkpoint_every)}"),
@@ -67,6 +68,26 @@ def _model(plan: Plan) -> str:
     return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, vocabulary {arch.vocab_size:,}"
 
 
+def _parent(plan: Plan) -> str:
+    if plan.parent is None:
+        return "none: starts from random weights"
+    scratch = getattr(plan.task, "start", "parent") == "scratch"
+    return f"{plan.parent}, of which only the shape is taken" if scratch else str(plan.parent)
+
+
+def _tune(plan: Plan) -> list[tuple[str, str]]:
+    if plan.tune is None:
+        return []
+    optimizer = plan.train.optimizer
+    moving = f"{plan.tune.kind}: {short(plan.trainable)} parameters move, {plan.tune_reason}"
+    labels = (
+        [("labels", f"{len(plan.labels)}: {', '.join(plan.labels)}")]
+        if plan.labels and hasattr(plan.task, "labels")
+        else []
+    )
+    return [*labels, ("tune", moving), ("", f"{optimizer.kind} at {optimizer.lr:g}")]
+
+
 def _parameters(plan: Plan) -> str:
     count = plan.parameters
     parts = {"embedding": count.embedding, "head": count.head, "non-embedding": count.non_embedding}
@@ -89,7 +110,7 @@ def _length(plan: Plan) -> str:
 
 
 def _batch(plan: Plan) -> str:
-    text = f"{plan.batch_rows} rows of {plan.sequence_length} tokens"
+    text = f"{plan.batch_rows} rows of {plan.row_length} tokens"
     if plan.micro_batches > 1:
         text += f", {plan.micro_batch} at once"
     return f"{text}, {plan.precision} on {plan.device}"

@@ -20,6 +20,7 @@ MANY_EPOCHS = 4
 """Passes over the same text up to which it teaches almost as much as new text (Muennighoff 2023)."""
 FEW_VALIDATION_TOKENS = 20_000
 FEW_STEPS = 50
+FEW_HELD_OUT_ROWS = 100
 FULL_ROWS = 0.85
 """Share of filled slots below which rows are too long for their documents."""
 
@@ -28,6 +29,8 @@ def find_warnings(
     plan: "Plan", machine: Machine, facts: CorpusFacts | None, free_disk: int | None = None
 ) -> tuple[str, ...]:
     """Sentences that begin with the key to change. None of them stops a run."""
+    if plan.parent is not None:
+        return (*_of_rows(plan, facts), *_of_machine(plan, machine, free_disk))
     return (
         *_of_length(plan, facts),
         *_of_batch(plan, facts),
@@ -35,6 +38,27 @@ def find_warnings(
         *_of_model(plan),
         *_of_machine(plan, machine, free_disk),
     )
+
+
+def _of_rows(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
+    """Of labelled rows."""
+    if facts is None:
+        return
+    source = facts.sources[0]
+    rows = source.train.rows + source.validation.rows
+    stage = f"finetune.{plan.stage}"
+    if source.cut:
+        yield (
+            f"{stage}.sequence_length: {source.cut:,} of {rows:,} rows are longer than {plan.sequence_length} tokens "
+            "and are cut."
+        )
+    if source.skipped:
+        yield f"{stage}.on_bad_row: {source.skipped:,} rows are passed over. The first: {source.first_skipped}."
+    if source.validation.rows < FEW_HELD_OUT_ROWS:
+        yield (
+            f"{stage}.data.validation: {source.validation.rows} held-out rows are few: a score on them is uncertain by "
+            "several points."
+        )
 
 
 def _of_length(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Validation that finds every mistake: each one found is mended in a copy, so that checks go on behind it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +12,7 @@ from toolkit.spec.explain import missing_key, not_one_of, other_name, unknown_ke
 from toolkit.spec.fields import Type, kind_of, known_keys, stand_in, type_at
 from toolkit.spec.positions import Path
 from toolkit.spec.section import GATHER, Section
-from toolkit.spec.spec import Spec
+from toolkit.spec.spec import PRETRAINING, Spec
 
 _ROUNDS = 12
 
@@ -44,6 +44,7 @@ class _Search:
     renamed: dict[Path, Path] = field(default_factory=dict)
 
     def run(self) -> Spec | None:
+        self._pretraining()
         for _ in range(_ROUNDS):
             try:
                 spec = Spec.model_validate(_frozen(self.values), strict=True, context=GATHER)
@@ -56,6 +57,21 @@ class _Search:
             for detail in sorted(errors, key=lambda detail: detail["type"] != "extra_forbidden"):
                 self._mend(detail, known)
         return None
+
+    def _pretraining(self) -> None:
+        """The tables that are required unless a parent is named: Pydantic can't know."""
+        if "parent" in self.values:
+            return
+        for name in PRETRAINING:
+            if name not in self.values and not self._misspelt(name):
+                found = type_at(Spec, (name,))[1]
+                self._missing((name,), missing_key(name, found), frozenset())
+                self._set((name,), stand_in(found))
+
+    def _misspelt(self, name: str) -> bool:
+        """Whether an unknown key will be taken for this one."""
+        unknown = self.values.keys() - set(known_keys(Spec))
+        return any(nearest(key, known_keys(Spec)) == name for key in unknown)
 
     def _mend(self, detail: ErrorDetails, known: frozenset[Path]) -> None:
         """Note the mistake, unless a mend of an earlier round (`known`) brought it up, and mend it."""
@@ -137,10 +153,11 @@ class _Search:
             value = getattr(section, name)
             if isinstance(value, Section):
                 yield from self._conflicts(value, (*path, name))
-            elif isinstance(value, tuple):
-                for index, item in enumerate(value):
+            elif isinstance(value, tuple | Mapping):
+                items = value.items() if isinstance(value, Mapping) else enumerate(value)
+                for key, item in items:
                     if isinstance(item, Section):
-                        yield from self._conflicts(item, (*path, name, index))
+                        yield from self._conflicts(item, (*path, name, key))
 
     def _add(self, path: Path, at: Literal["key", "value"], message: str) -> None:
         finding = Finding(self._origin(path), at, message)

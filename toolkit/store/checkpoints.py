@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.store.atomic import fsync_folder, write_atomic
+from toolkit.store.children import children
 from toolkit.store.errors import (
     BadName,
     CorruptCheckpoint,
@@ -33,7 +34,7 @@ from toolkit.store.manifest import (
     seal,
     verify_files,
 )
-from toolkit.store.retention import METRIC, by_merit, to_keep
+from toolkit.store.retention import by_merit, criterion, to_keep
 from toolkit.store.runs import RunFolder, parse_reference, require_run
 
 OnBad = Callable[[CorruptCheckpoint, Path], None]
@@ -135,13 +136,12 @@ class CheckpointStore:
         last: int = 2,
         best: int = 1,
         every: int | None = None,
-        metric: str = METRIC,
         on_bad: OnBad = lambda error, path: None,
     ) -> Sequence[Checkpoint]:
         """Remove what is neither among the last, nor the best, nor an `every`-th step; return what went.
 
-        Only intact checkpoints count, and the last two of these stay whatever is asked. Manifests of
-        removed ones stay in `pruned/`, so that lineage is never lost.
+        Only intact checkpoints count, and the last two of these stay whatever is asked, as do those that other
+        runs came from. Manifests of removed ones stay in `pruned/`, so that lineage is never lost.
         """
         good = []
         for folder in self._folders():
@@ -149,8 +149,9 @@ class CheckpointStore:
                 good.append(self._good(folder))
             except CorruptCheckpoint as error:
                 on_bad(error, self._set_aside(folder))
-        keep = to_keep(good, last=last, best=best, every=every, metric=metric)
-        removed = [checkpoint for checkpoint in good if checkpoint.step not in keep]
+        keep = to_keep(good, last=last, best=best, every=every)
+        needed = {child.checkpoint for child in children(self.run)}
+        removed = [item for item in good if item.step not in keep and item.id not in needed]
         for checkpoint in removed:
             pruned = self.path / "pruned"
             pruned.mkdir(exist_ok=True)
@@ -194,7 +195,9 @@ class CheckpointStore:
         if not here:
             raise UnknownCheckpoint(f"{self.run} has no checkpoint yet.")
         if text == "best":
-            raise UnknownCheckpoint(f"{self.run} has no checkpoint with {METRIC}. @last selects the newest.")
+            raise UnknownCheckpoint(
+                f"{self.run} has no checkpoint with {criterion(here)[0]}. @last selects the newest."
+            )
         steps = ", ".join(f"@step_{item.step}" for item in here)
         raise UnknownCheckpoint(f"{self.run} has no checkpoint @{text}. It has {steps}; @last and @best too.")
 

@@ -48,6 +48,16 @@ def history(root: Path, checkpoint_id: str) -> list[Ancestor]:
     return list(found.values())
 
 
+def locate(root: Path, checkpoint_id: str, *, first: str = "") -> Checkpoint | None:
+    """The kept checkpoint of an id, wherever in the runs folder it is; `first` is the run to look in first."""
+    runs = sorted(find_runs(root), key=lambda run: str(run) != first)
+    for run in runs:
+        for checkpoint in CheckpointStore(run).list():
+            if checkpoint.id == checkpoint_id:
+                return checkpoint
+    return None
+
+
 def _all(root: Path) -> dict[str, tuple[RunFolder, Checkpoint, bool]]:
     known: dict[str, tuple[RunFolder, Checkpoint, bool]] = {}
     for run in find_runs(root):

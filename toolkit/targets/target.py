@@ -1,0 +1,160 @@
+"""What supervised tasks have in common: a form for their rows, and a head on the trunk."""
+
+import hashlib
+import math
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from toolkit.models.build import build_trunk
+from toolkit.models.initialise import initialise
+from toolkit.models.linear import Linear
+from toolkit.models.structure import structure_flops
+from toolkit.models.task import Batch, Given, Task
+from toolkit.spec.target import Finetune
+
+Values = Mapping[str, Any]
+
+
+class Encoded(Protocol):
+    """The input of a row."""
+
+    @property
+    def inputs(self) -> Any: ...
+    @property
+    def cut(self) -> bool: ...
+
+
+class Encoder(Protocol):
+    """What makes the fields of a row into a trunk's inputs, by its modality."""
+
+    default_key: str
+    fill: int
+
+    def encode(self, parts: Sequence[Any]) -> Encoded: ...
+    def identity(self) -> Any: ...
+
+
+class Example(NamedTuple):
+    """A row ready for the model."""
+
+    fields: Mapping[str, Any]
+    """Lists of ids, numbers, or arrays of one shape, by the name that the task reads them under."""
+    tokens: int = 1
+    """Units of its loss."""
+    bytes: int = 0
+    """UTF-8 bytes that the loss is the code length of; 0 where it is of none."""
+    cut: bool = False
+
+
+class Form:
+    """How a target reads a row.
+
+    Args:
+        encoder: Makes the inputs.
+        longest: Most positions of a row.
+    """
+
+    def __init__(self, section: Any, encoder: Encoder, longest: int) -> None:
+        self.section = section
+        self.encoder = encoder
+        self.longest = longest
+
+    @property
+    def fill(self) -> dict[str, int]:
+        """What lists are filled up with, by name."""
+        return {"inputs": self.encoder.fill, "targets": -100}
+
+    def identity(self) -> Any:
+        """JSON that changes whenever the examples may."""
+        keys = {
+            name: value for name, value in self.section.model_dump(mode="json").items() if name in self.keys
+        }
+        return [type(self).__name__, keys, self.encoder.identity(), self.longest]
+
+    keys: ClassVar[frozenset[str]] = frozenset()
+    """Options of the section that change the examples."""
+
+    def labels(self, rows: Iterable[Values]) -> tuple[str, ...]:
+        """Names of the classes; none for a target without classes. Raises ValueError."""
+        return ()
+
+    def example(self, row: Values, labels: tuple[str, ...]) -> Example:
+        """Raises ValueError for a row that can't be used."""
+        raise NotImplementedError
+
+    def read(self, row: Values) -> tuple[Encoded, tuple[str, ...]]:
+        """The encoded input of a row and the keys that it was read from."""
+        asked = self.section.input_key
+        keys = (asked,) if isinstance(asked, str) else (asked or (self.encoder.default_key,))
+        return self.encoder.encode([field_of(row, key) for key in keys]), keys
+
+
+def field_of(row: Values, key: str) -> Any:
+    """A field that must be there. Raises ValueError, naming those there are."""
+    if row.get(key) is None:
+        known = ", ".join(sorted(map(str, row))[:12])
+        what = "is empty" if key in row else "is missing"
+        raise ValueError(f'field "{key}" {what}; the row has {known}')
+    return row[key]
+
+
+class TargetTask(Task):
+    """A supervised task."""
+
+    form: ClassVar[type[Form]]
+
+    @abstractmethod
+    def predict(self, batch: Batch) -> list[dict[str, Any]]:
+        """What a user sees of each row: JSON values."""
+
+
+class PooledTask(TargetTask):
+    """A linear head on one vector a row. Frozen trunks hand in their vectors as `features`, computed once."""
+
+    bias: ClassVar[bool] = False
+
+    def __init__(self, section: Finetune, given: Given) -> None:
+        super().__init__()
+        self.given = given
+        self.trunk = build_trunk(given.architecture)
+        self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
+
+    def weight(self, batch: Batch) -> int:
+        return len(next(iter(batch.values())))
+
+    def features(self, batch: Batch) -> Tensor:
+        """One vector a row, (rows, d_model)."""
+        if "features" in batch:
+            return batch["features"]
+        lengths = batch.get("lengths")
+        return self.trunk.pooled(self.trunk(batch["inputs"], lengths), lengths)
+
+    def scores(self, batch: Batch) -> Tensor:
+        """The head's outputs in float32, (rows, outputs)."""
+        scores: Tensor = self.score(self.features(batch))
+        return scores.float()
+
+    def initialise(self, seed: int) -> None:
+        initialise(self.trunk, seed=seed)
+        fill_head(self.score, "score", seed)
+
+    def forward_flops(self, sequence_length: int) -> float:
+        trunk = structure_flops(self.trunk, None, sequence_length) * sequence_length
+        return trunk + 2 * self.score.weight.numel()
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return [self.score.weight]
+
+
+@torch.no_grad()
+def fill_head(head: Linear, name: str, seed: int) -> None:
+    """Small random weights from (seed, name), and no bias."""
+    digest = hashlib.blake2b(f"{seed}/{name}".encode(), digest_size=8).digest()
+    generator = torch.Generator().manual_seed(int.from_bytes(digest, "little") >> 1)
+    head.weight.copy_(torch.randn(head.weight.shape, generator=generator) * 0.02 / math.sqrt(2))
+    if head.bias is not None:
+        head.bias.zero_()
