@@ -17,6 +17,8 @@ STATES = {
     "running": CYAN,
     "preparing": CYAN,
     "stopped": YELLOW,
+    "queued": YELLOW,
+    "requeued": YELLOW,
     "failed": RED,
     "dead": RED,
     "unreadable": RED,

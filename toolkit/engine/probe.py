@@ -46,7 +46,7 @@ def probe(job: Job, interrupts: Interrupts) -> int:
             if step >= 2 and time.perf_counter() - begun > SECONDS:
                 break
         start = time.perf_counter()
-        trainer.evaluate(rows[:1])
+        trainer.evaluate(enumerate(rows[:1]))
         evaluation = time.perf_counter() - start
         save_probe(
             ProbeRecord(
