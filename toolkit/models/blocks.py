@@ -22,6 +22,8 @@ class Attention(nn.Module):
         super().__init__()
         self.layer = layer
         self.causal = causal
+        self.reach: int | None = None
+        """Positions on either side that a position sees, where the caller's mask hides the others."""
         self.n_heads, self.head_dim = arch.n_heads, arch.head_dim
         self.dropout = arch.dropout
         d_q, d_kv = arch.n_heads * arch.head_dim, arch.n_kv_heads * arch.head_dim

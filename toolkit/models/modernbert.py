@@ -25,6 +25,9 @@ class ModernBERTTrunk(Trunk):
         self.global_rotary = RotaryPositions(arch.head_dim, arch.max_sequence_length, arch.global_rope_theta)
         self.local_rotary = RotaryPositions(arch.head_dim, arch.max_sequence_length, arch.local_rope_theta)
         self.blocks = nn.ModuleList(Block(arch, layer, causal=False) for layer in range(arch.n_layers))
+        for layer, block in enumerate(self.blocks):
+            if isinstance(block, Block) and arch.is_local(layer):
+                block.attention.reach = arch.window // 2
         self.blocks[0].attention_norm = nn.Identity()  # the embedding's norm stands right before it
         self.norm = build_norm(arch)
 

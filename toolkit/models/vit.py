@@ -52,8 +52,8 @@ class ViTTrunk(Trunk):
             return hidden[:, 0]
         return hidden[:, self.arch.n_prefix :].mean(1)
 
-    def patches(self, images: Tensor) -> Tensor:
-        """Embedded patches without positions, (rows, n_patches, d_model).
+    def patches(self, images: Tensor, places: Tensor | None = None) -> Tensor:
+        """Embedded patches without positions, (rows, n_patches, d_model), or those at `places` (rows, n) alone.
 
         Raises ValueError for images of another size.
         """
@@ -61,9 +61,9 @@ class ViTTrunk(Trunk):
         expected = (arch.channels, arch.height, arch.width)
         if tuple(images.shape[1:]) != expected:
             raise ValueError(f"images are {tuple(images.shape[1:])}, and the model takes {expected}.")
-        pixels = (as_floats(images) - PIXEL_MEAN) / PIXEL_STD
-        x: Tensor = self.patch(patchify(pixels, arch.patch_size).to(self.compute_dtype))
-        return x
+        x = patchify(normalised(images), arch.patch_size).to(self.compute_dtype)
+        y: Tensor = self.patch(x if places is None else at_places(x, places))
+        return y
 
     def encode(self, patches: Tensor, places: Tensor | None = None) -> Tensor:
         """Hidden states of embedded patches (rows, n, d_model), with class token and registers before them.
@@ -101,6 +101,16 @@ class ViTTrunk(Trunk):
 def as_floats(images: Tensor) -> Tensor:
     """Pixels from 0 to 1: uint8 images divided by 255, others as they are."""
     return images.float() / 255 if images.dtype == torch.uint8 else images
+
+
+def normalised(images: Tensor) -> Tensor:
+    """Pixels as the trunk reads them, from -1 to 1."""
+    return (as_floats(images) - PIXEL_MEAN) / PIXEL_STD
+
+
+def at_places(x: Tensor, places: Tensor) -> Tensor:
+    """Of each row of `x`, (rows, positions, width), the positions `places`, (rows, n)."""
+    return x.gather(1, places[..., None].expand(-1, -1, x.shape[2]))
 
 
 def patchify(images: Tensor, size: int) -> Tensor:

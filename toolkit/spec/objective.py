@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from toolkit.spec.architecture import BlockArchitecture
 from toolkit.spec.augment import Augment
 from toolkit.spec.section import Conflict, Section
 
@@ -42,6 +43,24 @@ class Decoder(Section):
     n_layers: int = Field(default=1, ge=1, le=64)
     d_model: int = Field(default=64, ge=8, le=65536)
     n_heads: int = Field(default=4, ge=1, le=1024)
+
+    @property
+    def blocks(self) -> BlockArchitecture:
+        """The shapes of its blocks, which are those of a ViT."""
+        return BlockArchitecture(
+            n_layers=self.n_layers,
+            d_model=self.d_model,
+            n_heads=self.n_heads,
+            n_kv_heads=self.n_heads,
+            head_dim=self.d_model // self.n_heads,
+            d_ff=4 * self.d_model,
+            norm="layernorm",
+            norm_eps=1e-6,
+            activation="gelu_erf",
+            qk_norm=False,
+            bias=True,
+            dropout=0.0,
+        )
 
     def conflicts(self) -> Iterator[Conflict]:
         if self.d_model % self.n_heads or self.d_model % 4:

@@ -1,4 +1,4 @@
-"""Where images and recordings come from: rows with the fields `image` or `audio`, and `label` where there is one."""
+"""Where images and recordings come from: rows with an `image`, or a recording in its place, and a `label`."""
 
 import gzip
 import hashlib

@@ -49,7 +49,8 @@ def _from_pcm(frames: bytes, width: int, channels: int) -> Samples:
         samples = np.where(whole >= 1 << 23, whole - (1 << 24), whole) / float(1 << 23)
     else:
         samples = np.frombuffer(frames, f"<i{width}").astype(np.float64) / float(1 << 8 * width - 1)
-    return samples[: len(samples) // channels * channels].reshape(-1, channels).mean(1)
+    mono: Samples = samples[: len(samples) // channels * channels].reshape(-1, channels).mean(1)
+    return mono
 
 
 def spectrogram(samples: Samples, rate: int, source: AudioSource) -> Pixels:
@@ -77,16 +78,17 @@ def spectrogram(samples: Samples, rate: int, source: AudioSource) -> Pixels:
 
 
 def resample(samples: Samples, rate: int, wanted: int) -> Samples:
-    """The same sound with `wanted` samples a second; what these can't hold is left out (by Fourier transform)."""
+    """The same sound with `wanted` samples a second, by Fourier transform: what these can't hold is left out."""
     if rate == wanted:
         return samples
     length = max(1, round(len(samples) * wanted / rate))
-    return np.fft.irfft(np.fft.rfft(samples), length) * (length / len(samples))
+    sound: Samples = np.fft.irfft(np.fft.rfft(samples), length) * (length / len(samples))
+    return sound
 
 
 @cache
 def mel_filters(bands: int, size: int, rate: int) -> NDArray[np.float64]:
-    """Triangles over the frequencies of a transform of `size`, equally spaced in mel: (bands, size // 2 + 1)."""
+    """Triangles over the frequencies of a transform of `size`, (bands, size // 2 + 1), equally spaced in mel."""
 
     def mel(hertz: float) -> float:
         return 2595 * float(np.log10(1 + hertz / 700))

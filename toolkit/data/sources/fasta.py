@@ -43,7 +43,8 @@ def read_fasta(path: Path) -> Iterator[Document]:
     Raises:
         DataError: The file does not begin with a line of `>`.
     """
-    name, letters = "", None
+    name = ""
+    letters: list[str] | None = None
     for number, line in enumerate(lines(path, "utf-8"), start=1):
         line = line.strip()
         if line.startswith(">"):
