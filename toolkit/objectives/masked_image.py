@@ -129,8 +129,8 @@ class MaskedImageTask(ImageTask):
         mask = self.head.mask_token.weight.to(x.dtype).expand(len(x), hiding.hidden.shape[1], -1)
         x = x.scatter(1, hiding.hidden[..., None].expand_as(mask), mask)
         states = self.trunk.encode(x)[:, self.trunk.arch.n_prefix :]
-        y = self.head.out(at_places(states, hiding.hidden))
-        return y
+        filled: Tensor = self.head.out(at_places(states, hiding.hidden))
+        return filled
 
     def targets(self, images: Tensor) -> Tensor:
         """What is predicted of every patch, (rows, patches, values), in float32."""

@@ -17,7 +17,6 @@ from toolkit.objectives.masking import Masking
 from toolkit.spec.model import BERTArchitecture, ModernBERTArchitecture
 from toolkit.spec.objective import MaskedLM
 
-
 CHUNK = 1024
 """Hidden tokens whose logits are held at once."""
 
@@ -56,7 +55,7 @@ class MaskedLMTask(Task):
         loss = self.head.loss(states, targets) * (self.weight(batch) / count)
         if self.training:
             return Loss(loss)
-        parts = [self.head(part).argmax(1) for part in torch.split(states, CHUNK)]  # type: ignore[no-untyped-call]
+        parts = [self.head(part).argmax(1) for part in torch.split(states, CHUNK)]
         correct = (torch.cat(parts) == targets).sum()
         return Loss(loss, {"accuracy": Mean(correct, correct.new_tensor(len(targets)))})
 

@@ -64,6 +64,11 @@ class ViTArchitecture(EncoderArchitecture):
     n_registers: int
 
     @property
+    def vocab_size(self) -> int:
+        """It reads no tokens."""
+        return 0
+
+    @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of patches."""
         return self.height // self.patch_size, self.width // self.patch_size

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from toolkit.data.dataset import Arrays, Dataset
 from toolkit.data.encoders import Encoder, image_encoder
 from toolkit.data.errors import DataError
-from toolkit.data.examples import Example, Examples, Writer, read_index, write_examples
+from toolkit.data.examples import Examples, Writer, read_index, write_examples
 from toolkit.data.images.pixels import Pixels, image_bytes
 from toolkit.data.images.readers import ImageReader, open_images
 from toolkit.data.order import Numbers, Order, permute
@@ -33,6 +34,15 @@ _VERSION = 1
 _AT_ONCE = 256
 """Images decoded between two looks at whether to stop."""
 UNLABELLED = -1
+
+
+class Image(NamedTuple):
+    """A row for the arrays; its image is the one unit of its loss."""
+
+    fields: dict[str, Any]
+    cut: bool
+    tokens: int = 1
+    bytes: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -207,7 +217,7 @@ def _decode(reader: ImageReader, encoder: Encoder, folder: Path, progress: Progr
                     pixels, digest, cut = result
                     label = record.values["label"]
                     number = UNLABELLED if label is None else names.setdefault(label, len(names))
-                    writer.add(Example({"inputs": pixels, "label": number}, 1, 0, cut), digest)
+                    writer.add(Image({"inputs": pixels, "label": number}, cut), digest)
                 progress.advance(len(batch))
                 check(progress)
         return skipped

@@ -74,7 +74,8 @@ def spectrogram(samples: Samples, rate: int, source: AudioSource) -> Pixels:
     energy = power @ mel_filters(source.mel_bands, size, source.sample_rate).T
     level = 10 * np.log10(np.maximum(energy, 1e-12))
     shade = np.clip((level - max(level.max(), -60.0)) / DECIBELS + 1, 0, 1)
-    return np.round(255 * shade.T[::-1]).astype(np.uint8)[None]
+    pixels: Pixels = np.round(255 * shade.T[::-1]).astype(np.uint8)[None]
+    return pixels
 
 
 def resample(samples: Samples, rate: int, wanted: int) -> Samples:
