@@ -181,6 +181,8 @@ class Loop:
             state.best = Best(metric=criterion.metric, value=value, step=state.step)
         for name, picture in report.pictures.items():
             self.recorder.picture(state, name, picture)
+        if report.embeddings is not None:
+            self.recorder.embeddings(report.embeddings)
         self.recorder.evaluation(state, metrics, best=better)
         wanted = better and self.plan.run.keep.best and state.step < self.steps
         if wanted and not self.ranks.any(self.saver.busy)[0]:

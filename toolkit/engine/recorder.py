@@ -8,10 +8,12 @@ from numpy.typing import NDArray
 
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
+from toolkit.models.task import Embeddings
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
 from toolkit.store.heartbeat import beat
 from toolkit.store.png import write_png
+from toolkit.store.projector import write_projector
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import State as RunState
 from toolkit.store.status import Status, write_status
@@ -94,6 +96,10 @@ class Recorder:
         height, width = pixels.shape[:2]
         if self.events:
             self.events.image(state.step, name, write_png(pixels.tobytes(), width, height), width, height)
+
+    def embeddings(self, found: Embeddings) -> None:
+        """Vectors for TensorBoard's projector, in place of those of the evaluation before."""
+        write_projector(self.run.path, found.vectors, found.labels, found.thumbnails)
 
     def phase(self, state: State, name: str) -> None:
         beat(self.run, state.step, name, self.rank, self.patience if name in WATCHED else None)
