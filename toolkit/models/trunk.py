@@ -78,7 +78,9 @@ class GPTTrunk(Trunk):
         self.blocks = nn.ModuleList(Block(arch, layer) for layer in range(arch.n_layers))
         self.norm = build_norm(arch)
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, *, cache: KVCache | None = None
+    ) -> Tensor:
         """Padding needs no mask, as it stands behind what is real. With a cache, `inputs` continue what it
         holds. Raises ValueError past `arch.max_sequence_length`.
         """
