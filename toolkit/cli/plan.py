@@ -75,7 +75,7 @@ def plan(
 
 def _done(run: "RunFolder", fingerprint: str) -> tuple[str, str]:
     """The state of the run that stands there, in one word and in a line."""
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
 
     if not run.exists():
         return "new", "nothing yet"

@@ -88,8 +88,8 @@ def _is_complete(run: "RunFolder", spec: "SpecModel") -> bool:
     """Whether the run is this spec's and finished, which is said. Raises BadInput if it is another spec's."""
     from toolkit.cli.errors import BadInput
     from toolkit.cli.output import say
-    from toolkit.cli.record import Record, spec_identity
     from toolkit.cli.words import changes
+    from toolkit.plan.record import Record, spec_identity
 
     record = Record.read(run)
     begun = record.fingerprint
