@@ -49,8 +49,8 @@ def log_ticks(low: float, high: float, count: int) -> Ticks:
 
 def time_ticks(low: float, high: float, count: int) -> Ticks:
     """Ticks of a length of time in seconds."""
-    span = high - low
-    for step in (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 604800):
+    span, step = high - low, 1.0
+    for step in (1.0, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 14400, 43200, 86400, 604800):
         if span / step <= count:
             break
     else:
