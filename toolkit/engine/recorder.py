@@ -5,6 +5,7 @@ import time
 
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
+from toolkit.engine.telemetry import Telemetry
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
 from toolkit.store.heartbeat import beat
@@ -28,6 +29,7 @@ class Recorder:
         self.attempt = attempt
         self.steps = steps
         self.events: EventWriter | None = None
+        self._telemetry: Telemetry | None = None
         self._signed = 0.0
         self._losses = 0.0
         self._speed = 0.0
@@ -36,6 +38,7 @@ class Recorder:
     def open(self, state: State) -> None:
         """Begin this attempt's event file. A step's metrics are written under the number of steps done."""
         self.events = EventWriter(self.run.path, state.step + 1 if state.step else 0)
+        self._telemetry = Telemetry(self.run.path)
         self.console.start_phase("training", self.steps)
 
     def step(self, state: State, metrics: dict[str, float]) -> None:
@@ -78,6 +81,8 @@ class Recorder:
         if time.monotonic() - self._signed >= SIGN_SECONDS:
             self.phase(state, "training")
             self.status("running", state)
+            if self.events and self._telemetry and (counters := self._telemetry.take()):
+                self.events.scalars(state.step, counters)
 
     def status(self, name: RunState, state: State, reason: str | None = None) -> None:
         finite = {key: value for key, value in state.metrics.items() if math.isfinite(value)}
@@ -100,6 +105,8 @@ class Recorder:
             self.events.flush()
 
     def close(self) -> None:
+        if self._telemetry:
+            self._telemetry.stop()
         if self.events:
             self.events.close()
         self.console.end_phase()

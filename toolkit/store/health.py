@@ -9,7 +9,8 @@ from toolkit.store.lease import Holder, read_holder
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import State, Status, read_status
 
-Condition = State | Literal["slow", "hung", "dead", "waiting", "empty"]
+Condition = State | Literal["slow", "hung", "dead", "waiting", "empty", "quiet"]
+"""`waiting` for its parent; `quiet`: a log of another program that nothing is added to."""
 ACTIVE = ("preparing", "running", "slow", "hung", "waiting")
 """Conditions of a run that somebody still works on, or will."""
 LATE_STEPS, LATE_SECONDS = 3, 5.0

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -286,9 +287,7 @@ def _cells(
         text = "".join(letters)
     names.append("")  # of cells that nothing owns: -1
     edges = [0, *(np.flatnonzero(owner[1:] != owner[:-1]) + 1).tolist(), len(text)]
-    return [
-        Span(text[begin:end], names[owner[begin]]) for begin, end in zip(edges, edges[1:], strict=False)
-    ]
+    return [Span(text[begin:end], names[owner[begin]]) for begin, end in pairwise(edges)]
 
 
 def _x_axis(chart: Chart, window: Window, gutter: int, wide: int) -> Line:
