@@ -28,7 +28,7 @@ class BadFilter(ValueError):  # noqa: N818 - named as the store names its own
 class RunFilter:
     """Terms that must all hold: `gpt !short val/loss<2 spec.model.n_layers>=6 state=running`.
 
-    A word is a regular expression for the name, `!` turns a term round, `KEY~WORD` searches in a value. KEY is
+    A word is a regular expression for the name, `!` turns a term round, `KEY~WORD` searches a value. KEY is
     a metric, `best`, `loss`, `step`, `state`, `name`, `parent` or `spec.…`.
     """
 
@@ -43,7 +43,7 @@ class RunFilter:
 
 
 def match_names(text: str, names: list[str]) -> list[str]:
-    """The names in which all patterns of the text are found; `!` before one turns it round. Raises BadFilter."""
+    """The names in which all patterns are found; `!` before one turns it round. Raises BadFilter."""
     kept = names
     for term in text.split():
         turned = term.startswith("!")

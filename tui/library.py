@@ -77,6 +77,8 @@ class Watcher(threading.Thread):
         super().__init__(name="watcher", daemon=True)
         self.library = library
         self._tell = tell
+        self.also: Callable[[bool], bool] = lambda changed: False
+        """Called at each look, with whether the runs changed; whether something else did."""
         self._stop = threading.Event()
         self._wake = threading.Event()
         self.done_first = threading.Event()
@@ -101,6 +103,7 @@ class Watcher(threading.Thread):
             changed |= self.library.read(show_partly)
             first = not self.done_first.is_set()
             self.done_first.set()
+            changed |= self.also(changed)
             if changed or first:
                 self._tell()
             cost = time.monotonic() - began

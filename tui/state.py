@@ -5,6 +5,7 @@ from typing import Literal
 
 from tui.filters import BadFilter, RunFilter, look_up
 from tui.library import Library
+from tui.local import LocalDevices
 from tui.plot.chart import XAxis
 from tui.plot.raster import Marker
 from tui.plot.smooth import Smoother
@@ -36,6 +37,8 @@ class Desk:
     marker: Marker = "braille"
     readonly: bool = False
     slow_link: bool = False
+    local: LocalDevices = field(init=False)
+
     note: str = ""
     """Said in the line above the keys, until the next key."""
 
@@ -74,9 +77,19 @@ class Desk:
     """First line that is shown; None follows the end."""
     samples: bool = False
     """Whether the samples are shown where there is room for one pane only."""
+    log_length: int = 0
+    """Lines of the log that pass the filter, as drawn last."""
     sample_prompt: int = 0
 
     _smoothers: dict[tuple[str, str, float], Smoother] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.local = LocalDevices(str(self.library.root))
+
+    @property
+    def host(self) -> dict[str, float]:
+        """The counters of this machine, as sampled last; empty before."""
+        return self.local.latest
 
     @property
     def smoothing(self) -> float:
