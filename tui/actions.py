@@ -500,7 +500,11 @@ def help_text(desk: Desk, keymap: dict[str, str]) -> str:
     here = [key for key in KEYS if desk.page in key.pages and len(key.pages) < len(PAGES)]
     everywhere = [key for key in KEYS if len(key.pages) == len(PAGES)]
     elsewhere = [key for key in KEYS if desk.page not in key.pages]
-    lines = ["Keys can be changed in ~/.config/tk/dash.toml, by the names on the right:", ""]
+    lines = [
+        "Keys can be changed in ~/.config/tk/dash.toml, under [keys],",
+        "by the names on the right:",
+        "",
+    ]
     for title, keys in (
         (TITLES[desk.page], here),
         ("Everywhere", everywhere),
@@ -513,7 +517,7 @@ def help_text(desk: Desk, keymap: dict[str, str]) -> str:
             off = "  (off: --readonly)" if key.writes and desk.readonly else ""
             where = f" ({', '.join(TITLES[page] for page in key.pages)})" if keys is elsewhere else ""
             keyed = spelled(keymap.get(key.id, key.keys))
-            lines.append(f"  {keyed:<10} {key.help + where + off:<52} {key.id}")
+            lines.append(f" {keyed:<9} {key.help + where + off:<43} {key.id}")
         lines.append("")
     return "\n".join(lines)
 

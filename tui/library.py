@@ -103,8 +103,9 @@ class Watcher(threading.Thread):
             changed |= self.library.read(show_partly)
             first = not self.done_first.is_set()
             self.done_first.set()
-            changed |= self.also(changed)
             if changed or first:
+                self._tell()
+            if self.also(changed):
                 self._tell()
             cost = time.monotonic() - began
             self._wake.wait(min(max(TICK - cost, cost / SHARE, 0.05), LONGEST_PAUSE) if not first else TICK)

@@ -82,7 +82,7 @@ def _metrics(runs: Sequence[Watched], label: int, wide: int) -> list[Line]:
         lasts = [run.last(tag) for run in runs]
         bests = [_best(run, tag) for run in runs]
         cells = [
-            number(last) + (f" ({number(best)})" if best is not None and best != last else "")
+            number(last) + (f" ({number(best)})" if best is not None and number(best) != number(last) else "")
             for last, best in zip(lasts, bests, strict=True)
         ]
         ranked = [best if best is not None else last for best, last in zip(bests, lasts, strict=True)]

@@ -26,7 +26,7 @@ SIGNS = {
 
 MARKS = 60
 """Signs of one kind on a curve: more would hide it."""
-SPIKE, SPIKE_WEIGHT, SETTLED = 8.0, 0.95, 50
+SPIKE, SPIKE_WEIGHT, SETTLED = 10.0, 0.95, 50
 """A spike is a value so many mean deviations above the mean, both exponential, after so many points."""
 
 
@@ -83,8 +83,8 @@ def along(desk: Desk, run: Watched, points: Points) -> NDArray[np.float64]:
 
 
 def marks_of(desk: Desk, run: Watched, tag: str) -> list[Mark]:
-    """Checkpoints and resumes on every curve of a run; alerts on that of its loss."""
-    if run.points(tag) is None:
+    """Checkpoints and resumes on the curves of a run's losses; alerts on that of its training."""
+    if run.points(tag) is None or "loss" not in tag.lower():
         return []
     column = 1 if desk.marker == "ascii" else 0
     found: list[tuple[str, str, list[int]]] = []

@@ -62,11 +62,14 @@ def footer(desk: Desk, keys: list[tuple[str, str]], columns: int) -> Line:
     if desk.note:
         return fit(line((f" {safe(desk.note)}", "accent")), columns)
     spans: list[Span] = []
-    left = columns
+    # The way to all the others is always there.
+    *keys, last = keys
+    end = (Span(f" {last[0]}", "accent"), Span(f" {last[1]} ", "dim"))
+    left = columns - width(end)
     for key, words in keys:
         text = f" {words} "
         if len(key) + 1 + len(text) > left:
             break
         spans += [Span(f" {key}", "accent"), Span(text, "dim")]
         left -= len(key) + 1 + len(text)
-    return fit(tuple(spans), columns)
+    return fit((*spans, Span(" " * left), *end), columns)

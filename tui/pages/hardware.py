@@ -154,8 +154,9 @@ def _gpu(desk: Desk, index: int, name: str, points: Lookup, columns: int) -> lis
 
 
 KEYS = (
-    "utilization", "memory_gib", "memory_total_gib", "power_watts", "power_limit_watts", "temperature_celsius",
-    "sm_clock_mhz", "sm_clock_max_mhz", "throttle", "ecc_uncorrected", "remapped_rows", "xid",
+    "utilization", "memory_gib", "memory_total_gib", "power_watts", "power_limit_watts",
+    "temperature_celsius", "sm_clock_mhz", "sm_clock_max_mhz", "throttle", "ecc_uncorrected",
+    "remapped_rows", "xid",
     "pcie_received_mib_s", "pcie_sent_mib_s", "nvlink_received_mib_s", "nvlink_sent_mib_s",
 )  # fmt: skip
 

@@ -285,9 +285,11 @@ def _about(desk: Desk, node: Node, whole: Tree) -> list[Line]:
     run, item = node.run, node.checkpoint
     if item is None:
         actual = _actual(run)
+        words = {"seconds": length_of_time, "peak_memory": size}
         facts = [
-            f"{name} {short(value) if name != 'seconds' else length_of_time(value)}"
-            for name, value in actual.items()
+            f"{words.get(name, short)(actual[name])} {'' if name in words else name}".strip()
+            for name in ("seconds", "tokens", "flops", "peak_memory")
+            if name in actual
         ]
         if run.health.reason:
             lines.append(line((f" {safe(run.health.reason)}", "dim")))

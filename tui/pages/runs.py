@@ -199,8 +199,9 @@ def _about(plan: Mapping[str, object]) -> list[tuple[str, str]]:
     found = []
     parameters = plan.get("parameters")
     if isinstance(parameters, Mapping):
-        total = sum(value for value in parameters.values() if isinstance(value, int))
-        found.append(("parameters", number(float(total))))
+        total = parameters.get("total")
+        if isinstance(total, int):
+            found.append(("parameters", number(float(total))))
     for key, words in (("tokens", "tokens"), ("device", "device"), ("precision", "precision")):
         told = plan.get(key)
         if isinstance(told, int | float):

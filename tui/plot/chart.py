@@ -14,6 +14,8 @@ from tui.plot.raster import GRIDS, Marker, Window, cells, rasterise
 from tui.plot.ticks import Ticks, clock_ticks, linear_ticks, log_ticks, number, step_for, time_ticks
 
 XAxis = Literal["step", "tokens", "relative", "wall"]
+MARK_SPACE = 4
+"""Cells between marks of one kind: more of them would hide the curve."""
 SPARK = {"braille": "▁▂▃▄▅▆▇█", "block": "▁▂▃▄▅▆▇█", "ascii": "_.-=oO#@"}
 
 
@@ -241,10 +243,12 @@ def _overlay(
             at = min(column(float(trace.x[last])) + 1, wide - 1)
             found.setdefault(level(float(y[last])), {})[at] = (trace.label, trace.style)
     base = next(((t, y) for t, y in zip(traces[::-1], scaled[::-1], strict=True) if len(t.x)), None)
+    taken: dict[str, int] = {}
     for mark in chart.marks:
         at = column(mark.x)
-        if not 0 <= at < wide or base is None:
+        if not 0 <= at < wide or base is None or abs(at - taken.get(mark.glyph, -99)) < MARK_SPACE:
             continue
+        taken[mark.glyph] = at
         y_mark = mark.y
         if y_mark is None:
             place = int(np.searchsorted(base[0].x, mark.x, "right")) - 1

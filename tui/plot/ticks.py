@@ -101,10 +101,10 @@ def number(value: float | None, digits: int = 4) -> str:
     if not math.isfinite(value):
         return "nan" if math.isnan(value) else "inf" if value > 0 else "-inf"
     size = abs(value)
-    if size >= 10_000:
+    if size >= 10**digits:
         for unit, suffix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-            if size >= unit * 0.99995:
-                return f"{value / unit:.{digits - 1}g}{suffix}"
+            if size >= unit * 0.9995:
+                return f"{value / unit:.{max(digits - 1, 3)}g}{suffix}"
     if size and size < 1e-3:
         return f"{value:.{max(digits - 2, 1)}e}".replace("e-0", "e-")
     if value == int(value):
