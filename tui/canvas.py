@@ -66,7 +66,9 @@ class Canvas(Widget):
         if strip is None:
             spans = self.lines[y] if y < len(self.lines) else ()
             strip = Strip([Segment(span.text, _style(span.style)) for span in spans])
-            strip = strip.adjust_cell_length(self.size.width, _style("")).apply_style(self.rich_style)
+            strip = strip.adjust_cell_length(self.size.width, _style(""))
+            if not self.app.native_ansi_color:  # else the terminal's own colours need no bytes
+                strip = strip.apply_style(self.rich_style)
             self._strips[y] = strip
         return strip
 

@@ -17,15 +17,11 @@ def compose(desk: Desk, columns: int, rows: int, keys: list[tuple[str, str]] | N
     if columns < LEAST[0] or rows < LEAST[1]:
         return fill([], rows, columns)
     height = rows - ROWS + (keys is None)
-    lines = [header(desk, columns), *page_lines(desk, columns, height)]
+    page = _drawer(desk.page)(desk, columns, height)[:height]
+    lines = [header(desk, columns), *page, *([()] * (height - len(page)))]
     if keys is not None:
         lines.append(footer(desk, keys, columns))
     return fill(lines, rows, columns)
-
-
-def page_lines(desk: Desk, columns: int, rows: int) -> list[Line]:
-    """The page that the desk shows. Pages are loaded when they are first seen."""
-    return fill(_drawer(desk.page)(desk, columns, rows), rows, columns)
 
 
 def shown_keys(desk: Desk, keymap: dict[str, str]) -> list[tuple[str, str]]:
@@ -38,6 +34,7 @@ def shown_keys(desk: Desk, keymap: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _drawer(page: Page) -> Draw:
+    """Pages are loaded when they are first seen."""
     match page:
         case "runs":
             from tui.pages.runs import draw_runs as draw

@@ -13,6 +13,8 @@ DEPTH = 8
 FOLDERS = 20_000
 """How deep, and at how many folders, logs are looked for."""
 TICK = 1.0
+WALK = 3.0
+"""Seconds between two looks for new runs."""
 SHARE = 0.1
 """Of the time may go into looking: on a slow file system there are fewer looks."""
 LONGEST_PAUSE = 10.0
@@ -42,7 +44,7 @@ class Library:
         """Look for runs that came or went, and read where each stands; whether anything changed."""
         changed = False
         began = time.perf_counter()
-        if time.monotonic() - self._walked >= max(TICK, self._walk_cost / SHARE) or not self.runs:
+        if time.monotonic() - self._walked >= max(WALK, self._walk_cost / SHARE) or not self.runs:
             found = {name: (path, folder) for name, path, folder in _find(self.root)}
             for name in [name for name in self.runs if name not in found]:
                 del self.runs[name]

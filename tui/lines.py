@@ -1,11 +1,15 @@
 """Text as the dashboard draws it: lines of styled spans, cut and padded by the cells they take."""
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
 
 from toolkit.store.text import sanitize
+
+_WIDER = re.compile("[^\x00-\u02ff\u2010-\u25ff\u2800-\u28ff]")
+"""What may take another number of cells than one."""
 
 
 class Span(NamedTuple):
@@ -26,8 +30,8 @@ def line(*parts: str | Span | tuple[str, str]) -> Line:
 def width(text: str | Line) -> int:
     """Terminal cells: two for wide characters."""
     if isinstance(text, str):
-        return len(text) if text.isascii() else cell_len(text)
-    return sum(width(span.text) for span in text)
+        return len(text) if not _WIDER.search(text) else cell_len(text)
+    return sum([width(span.text) for span in text])
 
 
 def clip(text: str, cells: int) -> str:
@@ -55,6 +59,9 @@ def pad(text: str, cells: int, *, right: bool = False) -> str:
 
 def fit(spans: Line, cells: int) -> Line:
     """The line in exactly so many cells."""
+    left = cells - width(spans)
+    if left >= 0:
+        return (*spans, Span(" " * left)) if left else spans
     kept: list[Span] = []
     left = cells
     for span in spans:
@@ -65,8 +72,6 @@ def fit(spans: Line, cells: int) -> Line:
             return tuple(kept)
         kept.append(span)
         left -= wide
-    if left:
-        kept.append(Span(" " * left))
     return tuple(kept)
 
 

@@ -4,8 +4,7 @@ import math
 
 from tui.filters import BadFilter, match_names
 from tui.lines import Line, beside, fill, line, safe
-from tui.pages.curves import chart_of
-from tui.plot.chart import draw
+from tui.pages.curves import chart_lines
 from tui.state import Desk
 
 LEAST_COLUMNS, LEAST_ROWS = 38, 9
@@ -28,8 +27,8 @@ def tags_of(desk: Desk) -> list[str]:
 
 
 def draw_charts(desk: Desk, columns: int, rows: int) -> list[Line]:
-    tags = tags_of(desk)
     runs = desk.overlaid()
+    tags = tags_of(desk)
     if not tags:
         what = f"matches {desk.tag_filter!r}" if desk.tag_filter else "has been written"
         return fill([(), line(f"  No metric {what} yet.")], rows, columns)
@@ -38,10 +37,7 @@ def draw_charts(desk: Desk, columns: int, rows: int) -> list[Line]:
     _follow(desk)
     status = line((_status(desk, len(tags)), "dim"))
     if desk.alone:
-        chart = chart_of(desk, desk.tag, runs)
-        drawn = draw(chart, columns, rows - 1)
-        desk.full_range = chart.framed if desk.x_range is None else desk.full_range
-        return [*drawn, status]
+        return [*chart_lines(desk, desk.tag, runs, (columns, rows - 1)), status]
     across, down = grid(columns, rows - 1)
     each = across * down
     first = tags.index(desk.tag) // each * each
@@ -51,12 +47,9 @@ def draw_charts(desk: Desk, columns: int, rows: int) -> list[Line]:
     for begin in range(first, min(first + each, len(tags)), across):
         blocks = []
         for tag in tags[begin : min(begin + across, first + each)]:
-            chart = chart_of(desk, tag, runs, title=("^ " if tag in desk.pinned_tags else "") + safe(tag))
-            if tag == desk.tag:
-                chart.title_style = "title at"
-            blocks.append((draw(chart, wide, height), wide))
-            if desk.x_range is None and chart.framed:
-                desk.full_range = chart.framed
+            title = ("^ " if tag in desk.pinned_tags else "") + safe(tag)
+            drawn = chart_lines(desk, tag, runs, (wide, height), title=title, at=tag == desk.tag)
+            blocks.append((drawn, wide))
         lines += beside(blocks, height)
     return [*fill(lines, rows - 1, columns), status]
 

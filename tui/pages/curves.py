@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from toolkit.store.tail import Points
-from tui.lines import safe
-from tui.plot.chart import Chart, Mark, Trace, XAxis, value_at, x_text
+from tui.lines import Line, safe
+from tui.plot.chart import Chart, Mark, Trace, XAxis, draw, value_at, x_text
 from tui.plot.smooth import Smoother
 from tui.plot.ticks import number
 from tui.state import Desk
@@ -28,6 +29,31 @@ MARKS = 60
 """Signs of one kind on a curve: more would hide it."""
 SPIKE, SPIKE_WEIGHT, SETTLED = 10.0, 0.95, 50
 """A spike is a value so many mean deviations above the mean, both exponential, after so many points."""
+
+
+_drawn: dict[tuple[Any, ...], Chart] = {}
+
+
+def chart_lines(
+    desk: Desk, tag: str, runs: Sequence[Watched], size: tuple[int, int], *, title: str = "", at: bool = False
+) -> list[Line]:
+    """The chart in so many columns and rows; drawn again only when something in it changed."""
+    key = (
+        *(tag, size, title, at, desk.smoothing, desk.x_axis, desk.log, desk.outliers, desk.x_range),
+        *(desk.cursor, desk.marker),
+        *((run.name, run.number, run.amount(tag), len(run.events)) for run in runs),
+    )
+    chart = _drawn.get(key)
+    if chart is None:
+        if len(_drawn) > 128:
+            _drawn.clear()
+        chart = _drawn[key] = chart_of(desk, tag, runs, title=title)
+        if at:
+            chart.title_style = "title at"
+        chart.lines = draw(chart, *size)
+    if desk.x_range is None and chart.framed:
+        desk.full_range = chart.framed
+    return chart.lines
 
 
 def chart_of(desk: Desk, tag: str, runs: Sequence[Watched], *, title: str = "", marks: bool = True) -> Chart:

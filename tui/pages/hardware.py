@@ -11,6 +11,8 @@ from tui.plot.chart import bar, sparkline
 from tui.state import Desk
 from tui.watched import Watched
 
+SAMPLES = 8
+"""In a cell of a history."""
 Lookup = Callable[[str], Points | None]
 
 
@@ -79,11 +81,7 @@ def _meter(
     words = 26
     sparks = max(min(columns - 14 - bars - words - 4, 80), 0)
     style = "bad" if alarm else ""
-    spark = (
-        ""
-        if history is None
-        else sparkline(history.values[-4 * sparks :].astype(np.float64), sparks, desk.marker)
-    )
+    spark = "" if history is None else _went(history, sparks, desk)
     return fit(
         (
             Span(f"   {pad(name, 11)}", "dim"),
@@ -93,6 +91,13 @@ def _meter(
         ),
         columns,
     )
+
+
+def _went(history: Points, cells: int, desk: Desk) -> str:
+    """The history, each cell the mean of some samples: it then moves on only now and then."""
+    whole = len(history.values) // SAMPLES * SAMPLES
+    means = history.values[:whole].reshape(-1, SAMPLES).mean(axis=1)[-cells:] if cells else history.values[:0]
+    return sparkline(means.astype(np.float64), min(len(means), cells), desk.marker).rjust(cells)
 
 
 def _gpu(desk: Desk, index: int, name: str, points: Lookup, columns: int) -> list[Line]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tui.lines import Line, Span, beside, clip, fill, fit, line, pad, safe
-from tui.pages.curves import chart_of
+from tui.lines import Line, Span, beside, clip, fit, line, pad, safe
+from tui.pages.curves import chart_lines
 from tui.pages.frame import state_span
 from tui.pages.table import Column, choose, head, row, scrolled
-from tui.plot.chart import bar, draw, sparkline
+from tui.plot.chart import bar, sparkline
 from tui.plot.ticks import duration, number
 from tui.state import Desk
 from tui.styles import series_style
@@ -34,7 +34,7 @@ DETAILS = 38
 def draw_runs(desk: Desk, columns: int, rows: int) -> list[Line]:
     runs = desk.runs()
     if not runs:
-        return fill(_nothing(desk), rows, columns)
+        return _nothing(desk)
     current = desk.current()
     names = [run.name for run in runs]
     at = names.index(current.name) if current and current.name in names else 0
@@ -46,21 +46,41 @@ def draw_runs(desk: Desk, columns: int, rows: int) -> list[Line]:
     mark = next((title for title, key in SORTS.items() if key == desk.sort.removeprefix("-")), "")
     lines = [head(chosen, mark)]
     for index in range(desk.top, min(desk.top + table_rows - 1, len(runs))):
-        lines.append(row(chosen, runs[index], at=index == at))
-    lines = fill(lines, table_rows, columns)
+        lines.append(_row(desk, chosen, runs[index], columns, at=index == at))
+    lines += [()] * (table_rows - len(lines))
     chart_rows = rows - table_rows - len(strip)
     if chart_rows >= 4 and current is not None:
         lines += _lower(desk, current, columns, chart_rows)
-    return fill([*lines[: rows - len(strip)], *strip], rows, columns)
+    lines += [()] * (rows - len(strip) - len(lines))
+    return [*lines[: rows - len(strip)], *strip]
+
+
+def _row(
+    desk: Desk, chosen: list[tuple[Column[Watched], int]], run: Watched, columns: int, *, at: bool
+) -> Line:
+    """The run's row: the one drawn before, unless something in it changed."""
+    # A run that is over changes with its day only, one that goes on with every look.
+    key = (run.version, at, _chosen(desk, run), desk.marker, columns, [cells for _, cells in chosen])
+    kept = _rows.get(run.name)
+    if kept is None or kept[0] != key:
+        if len(_rows) > 2000:
+            _rows.clear()
+        kept = _rows[run.name] = key, row(chosen, run, at=at)
+    return kept[1]
+
+
+_rows: dict[str, tuple[object, Line]] = {}
 
 
 def _lower(desk: Desk, current: Watched, columns: int, rows: int) -> list[Line]:
     tag = current.loss_tag or "loss"
-    chart = chart_of(desk, tag, desk.overlaid())
+    runs = desk.overlaid()
     if columns < 120:
-        return draw(chart, columns, rows)
+        return chart_lines(desk, tag, runs, (columns, rows))
     wide = columns - DETAILS - 1
-    return beside([(draw(chart, wide, rows), wide), (_details(desk, current), DETAILS)], rows)
+    return beside(
+        [(chart_lines(desk, tag, runs, (wide, rows)), wide), (_details(desk, current), DETAILS)], rows
+    )
 
 
 def _nothing(desk: Desk) -> list[Line]:

@@ -61,6 +61,8 @@ class Chart:
     empty: str = "no points yet"
     framed: tuple[float, float] | None = field(default=None, init=False)
     """The x range that was drawn last."""
+    lines: list[Line] = field(default_factory=list, init=False)
+    """What was drawn last, for those who keep it."""
 
 
 def draw(chart: Chart, columns: int, rows: int) -> list[Line]:
