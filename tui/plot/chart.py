@@ -197,7 +197,7 @@ def _bounds(
         high = max(float(np.quantile(part, 0.98)) for part in inside)
     else:
         low, high = min(float(part.min()) for part in inside), max(float(part.max()) for part in inside)
-    if high <= low:
+    if high - low <= 1e-6 * max(abs(low), abs(high)):  # as flat as float32 can tell
         margin = abs(low) * 0.05 or 0.5
         return left, right, low - margin, high + margin
     step = step_for(high - low, 10)
