@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable
 
 import numpy as np
-
 from numpy.typing import NDArray
 
 from toolkit.data.dataset import Arrays

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
+from toolkit.engine.telemetry import Telemetry
 from toolkit.models.task import Embeddings
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
@@ -43,6 +44,7 @@ class Recorder:
         self._longest = 0.0
         self._stepped: float | None = None
         self.events: EventWriter | None = None
+        self._telemetry: Telemetry | None = None
         self._signed = 0.0
         self._losses = 0.0
         self._speed = 0.0
@@ -54,6 +56,7 @@ class Recorder:
         if self.rank:
             return
         self.events = EventWriter(self.run.path, state.step + 1 if state.step else 0)
+        self._telemetry = Telemetry(self.run.path)
 
     def step(self, state: State, metrics: dict[str, float]) -> None:
         if self.events:
@@ -115,6 +118,8 @@ class Recorder:
         if time.monotonic() - self._signed >= SIGN_SECONDS:
             self.phase(state, "training")
             self.status("running", state)
+            if self.events and self._telemetry and (counters := self._telemetry.take()):
+                self.events.scalars(state.step, counters)
 
     def status(self, name: RunState, state: State, reason: str | None = None) -> None:
         if self.rank:
@@ -139,6 +144,8 @@ class Recorder:
             self.events.flush()
 
     def close(self) -> None:
+        if self._telemetry:
+            self._telemetry.stop()
         if self.events:
             self.events.close()
         self.console.end_phase()
