@@ -103,6 +103,8 @@ def _wait(worker: "subprocess.Popen[bytes]", watch: Watch) -> tuple[int, str | N
             silent = watch.hanging()
             if silent:
                 hung = watch.end(silent)
+            elif watch.deserted():
+                worker.kill()
 
 
 def _killed(status: int) -> int:
