@@ -12,6 +12,7 @@ import typer
 
 from toolkit.cli.control import checkpoint, stop
 from toolkit.cli.diff import diff
+from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
 from toolkit.cli.listing import ls
@@ -34,7 +35,22 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, submit, plan, new, schema, ls, show, diff, sample, export, verify, stop, checkpoint):
+for command in (
+    run,
+    submit,
+    plan,
+    new,
+    schema,
+    ls,
+    show,
+    diff,
+    sample,
+    export,
+    verify,
+    doctor,
+    stop,
+    checkpoint,
+):
     app.command()(command)
 
 

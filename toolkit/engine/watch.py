@@ -83,6 +83,8 @@ def _descends(pid: int, ancestor: int) -> bool:
 
     try:
         process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False  # an agent that waits for a lost machine doesn't look after its dead
         return pid == ancestor or any(parent.pid == ancestor for parent in process.parents())
     except psutil.Error:
         return False
