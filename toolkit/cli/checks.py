@@ -241,7 +241,7 @@ def _readable(run: RunFolder) -> Iterator[Finding]:
 
 
 def _writer(run: RunFolder) -> Iterator[Finding]:
-    from toolkit.cli.record import ACTIVE, read_state
+    from toolkit.plan.record import ACTIVE, read_state
     from toolkit.store.lease import read_holder
 
     state, status = read_state(run)

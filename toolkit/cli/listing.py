@@ -20,7 +20,8 @@ def ls(runs: Runs = None, as_json: Json = False) -> None:
       tk ls --json
     """
     from toolkit.cli.output import number, say, say_json, say_table
-    from toolkit.cli.record import ACTIVE, read_state
+    from toolkit.plan.record import read_state
+    from toolkit.store.health import ACTIVE
     from toolkit.store.runs import find_runs, runs_root
     from toolkit.store.slurm import queued
 

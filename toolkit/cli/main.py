@@ -11,12 +11,14 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.control import checkpoint, stop
+from toolkit.cli.dash import board, dash
 from toolkit.cli.diff import diff
 from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
+from toolkit.cli.resume import resume
 from toolkit.cli.run import run
 from toolkit.cli.sample import sample
 from toolkit.cli.show import show
@@ -35,22 +37,11 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    run,
-    submit,
-    plan,
-    new,
-    schema,
-    ls,
-    show,
-    diff,
-    sample,
-    export,
-    verify,
-    doctor,
-    stop,
-    checkpoint,
-):
+COMMANDS = (
+    *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff),
+    *(sample, export, verify, doctor, stop, checkpoint),
+)
+for command in COMMANDS:
     app.command()(command)
 
 

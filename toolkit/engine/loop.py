@@ -181,6 +181,8 @@ class Loop:
             state.best = Best(metric=criterion.metric, value=value, step=state.step)
         for name, picture in report.pictures.items():
             self.recorder.picture(state, name, picture)
+        if report.embeddings is not None:
+            self.recorder.embeddings(report.embeddings)
         self.recorder.evaluation(state, metrics, best=better)
         wanted = better and self.plan.run.keep.best and state.step < self.steps
         if wanted and not self.ranks.any(self.saver.busy)[0]:
@@ -211,7 +213,7 @@ class Loop:
                 "tokens": state.tokens,
                 "flops": state.flops,
                 "seconds": state.seconds,
-                "ancestry_flops": state.flops + (self.plan.parent.flops or 0.0 if self.plan.parent else 0.0),
+                "ancestry_flops": state.flops + self._inherited_flops(),
                 "criterion": self.trainer.task.criterion._asdict(),
                 "seed": self.plan.seed,
                 "fingerprint": self.plan.fingerprint,
@@ -220,6 +222,12 @@ class Loop:
                 "run": str(self.run),
             },
         )
+
+    def _inherited_flops(self) -> float:
+        """Spent on the weights that the run began with: none where it began with random ones."""
+        parent = self.plan.parent
+        scratch = getattr(self.plan.task, "start", "parent") == "scratch"
+        return 0.0 if parent is None or scratch else parent.flops or 0.0
 
     def actual(self) -> dict[str, float]:
         """What the run took so far, to stand beside its plan."""

@@ -12,6 +12,7 @@ from torch.optim import Optimizer as TorchOptimizer
 from toolkit.engine.muon import ShardedMuon
 from toolkit.models.linear import Linear
 from toolkit.models.task import Task
+from toolkit.models.trunk import Trunk
 from toolkit.spec.train import AdamW, Muon, Optimizer
 
 
@@ -124,9 +125,9 @@ def build_optimizers(
     return Optimizers(parts, names)
 
 
-def _hidden_matrices(trunk: nn.Module) -> set[nn.Parameter]:
-    """Weights of the linear layers inside the trunk: what Muon is made for. Embeddings are not among them."""
-    return {m.weight for m in trunk.modules() if isinstance(m, Linear)}
+def _hidden_matrices(trunk: Trunk) -> set[nn.Parameter]:
+    """Weights of the linear layers of the blocks: what Muon is made for. Embeddings are not among them."""
+    return {m.weight for m in trunk.blocks.modules() if isinstance(m, Linear)}
 
 
 def _groups(

@@ -8,10 +8,13 @@ from numpy.typing import NDArray
 
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
+from toolkit.engine.telemetry import Telemetry
+from toolkit.models.task import Embeddings
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
 from toolkit.store.heartbeat import beat
 from toolkit.store.png import write_png
+from toolkit.store.projector import write_projector
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import State as RunState
 from toolkit.store.status import Status, write_status
@@ -41,6 +44,7 @@ class Recorder:
         self._longest = 0.0
         self._stepped: float | None = None
         self.events: EventWriter | None = None
+        self._telemetry: Telemetry | None = None
         self._signed = 0.0
         self._losses = 0.0
         self._speed = 0.0
@@ -52,6 +56,7 @@ class Recorder:
         if self.rank:
             return
         self.events = EventWriter(self.run.path, state.step + 1 if state.step else 0)
+        self._telemetry = Telemetry(self.run.path)
 
     def step(self, state: State, metrics: dict[str, float]) -> None:
         if self.events:
@@ -95,6 +100,10 @@ class Recorder:
         if self.events:
             self.events.image(state.step, name, write_png(pixels.tobytes(), width, height), width, height)
 
+    def embeddings(self, found: Embeddings) -> None:
+        """Vectors for TensorBoard's projector, in place of those of the evaluation before."""
+        write_projector(self.run.path, found.vectors, found.labels, found.thumbnails)
+
     def phase(self, state: State, name: str) -> None:
         beat(self.run, state.step, name, self.rank, self.patience if name in WATCHED else None)
         self._signed = time.monotonic()
@@ -109,6 +118,8 @@ class Recorder:
         if time.monotonic() - self._signed >= SIGN_SECONDS:
             self.phase(state, "training")
             self.status("running", state)
+            if self.events and self._telemetry and (counters := self._telemetry.take()):
+                self.events.scalars(state.step, counters)
 
     def status(self, name: RunState, state: State, reason: str | None = None) -> None:
         if self.rank:
@@ -133,6 +144,8 @@ class Recorder:
             self.events.flush()
 
     def close(self) -> None:
+        if self._telemetry:
+            self._telemetry.stop()
         if self.events:
             self.events.close()
         self.console.end_phase()
