@@ -241,7 +241,8 @@ def _readable(run: RunFolder) -> Iterator[Finding]:
 
 
 def _writer(run: RunFolder) -> Iterator[Finding]:
-    from toolkit.plan.record import ACTIVE, read_state
+    from toolkit.plan.record import read_state
+    from toolkit.store.health import ACTIVE
     from toolkit.store.lease import read_holder
 
     state, status = read_state(run)
