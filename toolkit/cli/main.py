@@ -13,6 +13,7 @@ import typer
 from toolkit.cli.control import checkpoint, stop
 from toolkit.cli.dash import board, dash
 from toolkit.cli.diff import diff
+from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
 from toolkit.cli.listing import ls
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff),
-    *(sample, export, verify, stop, checkpoint),
+    *(sample, export, verify, doctor, stop, checkpoint),
 )
 for command in COMMANDS:
     app.command()(command)
