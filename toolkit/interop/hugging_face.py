@@ -9,24 +9,26 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from toolkit.interop.config import read_config, write_config
 from toolkit.interop.errors import InteropError
+from toolkit.interop.folder import MODEL_CONFIG, read_object, read_tensors, weight_files
 from toolkit.interop.layouts import from_family, to_family
+from toolkit.interop.peft import merge_adapter
 from toolkit.models.build import build_head, build_trunk
 from toolkit.spec.export import export_family, export_obstacle
 from toolkit.spec.model import Architecture, GPTArchitecture
 
 END_OF_TEXT = "<|endoftext|>"
 MASK = "[MASK]"
+_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """What a folder held: `state` has a task's names (`trunk.…`, `head.weight`), in float32."""
+    """What a folder held: `state` has a task's names (`trunk.…`, `head.weight`)."""
 
     architecture: Architecture
     state: dict[str, Tensor]
@@ -88,49 +90,29 @@ def to_hugging_face(
         raise
 
 
-def from_hugging_face(folder: Path) -> ImportedModel:
-    """Read a model of one of the known families from `folder`.
+def from_hugging_face(
+    folder: Path, *, adapter: Path | None = None, dtype: torch.dtype | None = torch.float32
+) -> ImportedModel:
+    """Read a model of a known family from `folder`, with a PEFT adapter merged into it if one is given.
 
-    Raises InteropError if it is of another kind, has no safetensors, or lacks a weight.
+    The weights come in `dtype`; None leaves them as they are stored. Raises InteropError if the folder is of another
+    kind, has no safetensors, or lacks a weight.
     """
-    config_file = folder / "config.json"
+    config_file = folder / MODEL_CONFIG
+    if not config_file.is_file():
+        raise InteropError(f"{folder}: has no config.json, so it isn't a Hugging Face model.")
+    family, arch = read_config(read_object(config_file), str(config_file))
+    weights = read_tensors(folder, weight_files(folder))
+    if adapter is not None:
+        weights = merge_adapter(weights, family, adapter)
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InteropError(f"{folder}: has no config.json, so it isn't a Hugging Face model.") from None
-    except ValueError as error:
-        raise InteropError(f"{config_file}: is not JSON ({error}).") from error
-    if not isinstance(config, dict):
-        raise InteropError(f"{config_file}: is not a JSON object.")
-    family, arch = read_config(config, str(config_file))
-    try:
-        state = from_family(family, arch, _read_weights(folder))
+        state = from_family(family, arch, weights)
     except KeyError as missing:
         raise InteropError(f"{folder}: the weights lack {missing.args[0]}.") from missing
     _check_state(arch, state, str(folder))
-    state = {name: w.float().contiguous() for name, w in state.items()}
+    state = {name: w.to(dtype or w.dtype).contiguous() for name, w in state.items()}
     tokenizer = folder / "tokenizer.json"
     return ImportedModel(arch, state, tokenizer.read_bytes() if tokenizer.exists() else None)
-
-
-def _read_weights(folder: Path) -> dict[str, Tensor]:
-    index = folder / "model.safetensors.index.json"
-    names = {"model.safetensors"}
-    if index.exists():
-        names = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-    weights: dict[str, Tensor] = {}
-    for name in sorted(names):
-        file = folder / name
-        if Path(name).name != name:
-            raise InteropError(f"{index}: names a file outside the folder, {name!r}.")
-        if not file.exists():
-            pickled = " Pickled weights (.bin) are not read." if list(folder.glob("*.bin")) else ""
-            raise InteropError(f"{folder}: has no {name}.{pickled}")
-        try:
-            weights.update(load_file(file))
-        except SafetensorError as error:
-            raise InteropError(f"{file}: is not a whole safetensors file ({error}).") from error
-    return weights
 
 
 def _check_state(arch: Architecture, state: Mapping[str, Tensor], source: str) -> None:
@@ -145,6 +127,11 @@ def _check_state(arch: Architecture, state: Mapping[str, Tensor], source: str) -
             if state[name].shape != parameter.shape:
                 found, needed = tuple(state[name].shape), tuple(parameter.shape)
                 raise InteropError(f"{source}: {name} has shape {found}, the architecture needs {needed}.")
+            if state[name].dtype not in _DTYPES:
+                raise InteropError(
+                    f"{source}: {name} is stored as {state[name].dtype}, which is no type to train in. Name the model "
+                    "that was not quantised."
+                )
 
 
 def _token_id(tokenizer: Mapping[str, Any], token: str) -> int | None:
