@@ -16,6 +16,7 @@ from toolkit.cli.diff import diff
 from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
+from toolkit.cli.imports import import_
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
 from toolkit.cli.resume import resume
@@ -43,6 +44,7 @@ COMMANDS = (
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("import")(import_)
 
 
 def main() -> None:
