@@ -20,6 +20,7 @@ from toolkit.cli.run import run
 from toolkit.cli.sample import sample
 from toolkit.cli.show import show
 from toolkit.cli.spec import new, schema
+from toolkit.cli.transfer import transfer
 from toolkit.cli.verify import verify
 
 DEBUG = "--debug"
@@ -33,7 +34,7 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, plan, new, schema, ls, show, diff, sample, export, verify, stop, checkpoint):
+for command in (run, plan, new, schema, ls, show, diff, sample, transfer, export, verify, stop, checkpoint):
     app.command()(command)
 
 

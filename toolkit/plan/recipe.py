@@ -115,7 +115,8 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
             "does not. Name a parent that was pretrained with causal_lm."
         )
     given = spec.data
-    differs = "tokenizer" in given.model_fields_set and given.tokenizer != parent.data.tokenizer
+    # A spec that went through JSON has every key set: what equals the default was left open.
+    differs = given.tokenizer not in (Data().tokenizer, parent.data.tokenizer)
     if spec.parent is not None and differs:
         raise PlanError(
             f"data.tokenizer: {_tokenizer(given)} here, and {run} has {_tokenizer(parent.data)}. A fine-tune reads "

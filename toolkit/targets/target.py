@@ -14,6 +14,7 @@ from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Task
+from toolkit.models.trunk import Trunk
 from toolkit.spec.target import Finetune
 
 Values = Mapping[str, Any]
@@ -120,6 +121,7 @@ class PooledTask(TargetTask):
     def __init__(self, section: Finetune, given: Given) -> None:
         super().__init__()
         self.given = given
+        self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
 
@@ -131,7 +133,7 @@ class PooledTask(TargetTask):
         if "features" in batch:
             return batch["features"]
         lengths = batch.get("lengths")
-        return self.trunk.pooled(self.trunk(batch["inputs"], lengths), lengths)
+        return pooled(self.trunk, self.trunk(batch["inputs"], lengths), lengths, self.pool)
 
     def scores(self, batch: Batch) -> Tensor:
         """The head's outputs in float32, (rows, outputs)."""
@@ -148,6 +150,20 @@ class PooledTask(TargetTask):
 
     def head_parameters(self) -> list[nn.Parameter]:
         return [self.score.weight]
+
+
+def pooled(trunk: Trunk, hidden: Tensor, lengths: Tensor | None, pool: str | None) -> Tensor:
+    """One vector a row, (rows, d_model), from hidden states (rows, positions, d_model): the mean over its `lengths`
+    real positions, the last of them, or (None) what the trunk itself takes."""
+    positions = hidden.shape[1]
+    if pool is None:
+        return trunk.pooled(hidden, lengths)
+    if lengths is None:
+        return hidden.mean(1) if pool == "mean" else hidden[:, -1]
+    if pool == "last":
+        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
+    real = torch.arange(positions, device=hidden.device) < lengths.unsqueeze(1)
+    return torch.einsum("rpd,rp->rd", hidden, real.to(hidden.dtype)) / lengths.unsqueeze(1).to(hidden.dtype)
 
 
 @torch.no_grad()
