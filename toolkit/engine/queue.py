@@ -1,6 +1,7 @@
 """Many short jobs in one process, `python -m toolkit.engine.queue`: what a process takes to start is paid once."""
 
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -49,14 +50,18 @@ def work_through(jobs: Sequence[Job], interrupts: Interrupts) -> int:
     from toolkit.engine.console import Console
     from toolkit.plan.figures import length_of_time
 
-    begun, failures, outcome = time.monotonic(), 0, EXIT_FINISHED
+    taken: list[float] = []
+    failures, outcome = 0, EXIT_FINISHED
     with Console() as console:
         console.start_phase("runs", len(jobs))
         for done, job in enumerate(jobs):
-            left = (time.monotonic() - begun) / max(done, 1) * (len(jobs) - done)
+            # The first one pays for what is loaded once.
+            left = statistics.mean(taken[1:] or taken or [0]) * (len(jobs) - done)
             rest = f", {length_of_time(left)} left" if done else ""
             console.advance(done, f"{done + 1} of {len(jobs)}{rest}: {job.run}")
+            begun = time.monotonic()
             status = work(job, interrupts)
+            taken.append(time.monotonic() - begun)
             if status not in (EXIT_FINISHED, EXIT_FAILED):
                 return status
             failures = failures + 1 if status else 0

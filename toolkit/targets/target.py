@@ -121,6 +121,7 @@ class PooledTask(TargetTask):
     def __init__(self, section: Finetune, given: Given) -> None:
         super().__init__()
         self.given = given
+        self._scored: tuple[Batch, Tensor] | None = None
         self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
@@ -139,6 +140,17 @@ class PooledTask(TargetTask):
         """The head's outputs in float32, (rows, outputs)."""
         scores: Tensor = self.score(self.features(batch))
         return scores.float()
+
+    def scores_of_loss(self, batch: Batch) -> Tensor:
+        """`scores`; an evaluation that observes the batch next finds them again in `scores_again`."""
+        scores = self.scores(batch)
+        self._scored = None if self.training else (batch, scores)
+        return scores
+
+    def scores_again(self, batch: Batch) -> Tensor:
+        """The scores that the loss of this very batch was made of, if it was the last; else anew."""
+        (known, scores), self._scored = self._scored or (None, None), None
+        return scores if known is batch and scores is not None else self.scores(batch)
 
     def initialise(self, seed: int) -> None:
         initialise(self.trunk, seed=seed)

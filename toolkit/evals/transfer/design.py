@@ -17,7 +17,7 @@ from toolkit.store.runs import NAME
 
 Arm = Literal["parent", "scratch"]
 ARMS: tuple[Arm, ...] = ("parent", "scratch")
-EVALUATIONS = 20
+EVALUATIONS = 10
 """Of each run: what its curve of score against compute is read from."""
 NEVER = Interval.parse("1B steps")
 

@@ -151,7 +151,8 @@ def _notes(
     if len(design.rates) > 1:
         yield (
             "Rates were chosen per arm and count of labels on the held-out rows, with seed "
-            f"{design.tuning_seed}, which is not among those reported. Both arms have the same grid; the held-out rows are the same."
+            f"{design.tuning_seed}, which is not among those reported. Both arms have the same grid; the held-out "
+            "rows are the same."
         )
     for arm in ARMS:
         edge = [row.labels for row in rows if _at_edge(design, row.rates[arm])]
