@@ -59,9 +59,12 @@ def test_a_measurement_is_interrupted_gone_on_with_and_reused(labelled) -> None:
     assert len(finished(labelled.runs)) == 8 + 8
     assert {name: attempts(labelled, name) for name in before} == started
     assert "LABELS" in said
-    report = json.loads(labelled.tk("transfer", "tiny.toml", *OPTIONS, "--json").partition("\n{")[2].join("{}")
-                        [:-1]) if False else json.loads(
-        (labelled.runs / "tiny.transfer" / "report-kind" / "report.json").read_text()
+    report = (
+        json.loads(
+            labelled.tk("transfer", "tiny.toml", *OPTIONS, "--json").partition("\n{")[2].join("{}")[:-1]
+        )
+        if False
+        else json.loads((labelled.runs / "tiny.transfer" / "report-kind" / "report.json").read_text())
     )
     assert [row["labels"] for row in report["rows"]] == [10, 40]
     for row in report["rows"]:

@@ -64,7 +64,9 @@ class RegressTask(PooledTask):
 
     def observe(self, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         mean, spread = self.scale
-        return (self.scores_again(batch).squeeze(1) * spread + mean).cpu().numpy(), batch["value"].cpu().numpy()
+        return (self.scores_again(batch).squeeze(1) * spread + mean).cpu().numpy(), batch[
+            "value"
+        ].cpu().numpy()
 
     def report(self, observed: Sequence[Any]) -> Report:
         from scipy.stats import pearsonr, spearmanr
