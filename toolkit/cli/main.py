@@ -14,8 +14,11 @@ from toolkit.cli.control import checkpoint, stop
 from toolkit.cli.diff import diff
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
+from toolkit.cli.lineage import lineage
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
+from toolkit.cli.probe import probe
+from toolkit.cli.remove import rm
 from toolkit.cli.run import run
 from toolkit.cli.sample import sample
 from toolkit.cli.show import show
@@ -34,7 +37,24 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, plan, new, schema, ls, show, diff, sample, transfer, export, verify, stop, checkpoint):
+for command in (
+    run,
+    plan,
+    new,
+    schema,
+    ls,
+    show,
+    diff,
+    lineage,
+    sample,
+    probe,
+    transfer,
+    export,
+    verify,
+    stop,
+    checkpoint,
+    rm,
+):
     app.command()(command)
 
 
