@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -96,7 +97,7 @@ def test_a_batch_is_the_same_however_it_is_divided(step: int, cuts: list[int], s
     edges = [0, *sorted(cuts), 8]
     parts = [
         text
-        for start, stop in zip(edges, edges[1:], strict=False)
+        for start, stop in pairwise(edges)
         for text in texts(dataset.train.rows(step, start, stop, seed=seed, batch_rows=8))
     ]
     assert parts == whole
@@ -166,8 +167,6 @@ def test_a_bad_row_is_named_or_counted(prepare: Prepare, row: dict[str, object],
         prepare(rows)
     assert "rows.jsonl:51" in str(caught.value)
     assert reason in str(caught.value)
-    if "float" in reason:
-        return  # while the labels are gathered, nothing can be passed over
     facts = prepare(rows, skip=True).facts.sources[0]
     assert facts.skipped == 1
     assert facts.first_skipped is not None

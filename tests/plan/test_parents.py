@@ -78,7 +78,7 @@ def test_what_a_child_can_not_have_of_its_parent_is_told_before_anything_runs(fo
         }
     )
     with pytest.raises(
-        PlanError, match='data.tokenizer: "bytes" of 257 here, and base/pretrain has "bpe" of 4,096'
+        PlanError, match=r'data\.tokenizer: "bytes" of 257 here, and base/pretrain has "bpe" of 4,096'
     ):
         plan_here(other, "a", runs=folder / "runs")
 

@@ -71,8 +71,7 @@ def test_a_spec_is_pretrained_or_has_a_parent(mistakes: Mistakes) -> None:
 
 
 def test_names_of_stages_are_names_of_folders(mistakes: Mistakes) -> None:
-    text = mistakes(
-        f'{SOUND}\n[finetune."../x"]\nkind = "classify"\n{ROWS}\n[finetune.pretrain]\nkind = "regress"\n{ROWS}\n'
-    )
+    stages = "".join(f'[finetune."{name}"]\nkind = "regress"\n{ROWS}\n' for name in ("../x", "pretrain"))
+    text = mistakes(f"{SOUND}\n{stages}")
     assert "'../x' can't name a stage" in text
     assert "'pretrain' can't name a stage" in text

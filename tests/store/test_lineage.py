@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,7 @@ def train(
             "metrics": {"val/accuracy": step / 100},
             "criterion": {"metric": "val/accuracy", "higher": True},
         }
-        made.append(
-            CheckpointStore(run).commit(
-                step, lambda folder: (folder / "w").write_text(name), info=info, parents=parents
-            )
-        )
+        made.append(CheckpointStore(run).commit(step, _writer(name), info=info, parents=parents))
     best = Best(metric="val/accuracy", value=steps[-1] / 100, step=steps[-1])
     write_status(run, Status(state="finished", step=steps[-1], best=best))
     return made
@@ -185,3 +182,10 @@ def test_five_hundred_runs_take_less_than_a_second(tmp_path: Path) -> None:
         fastest = min(fastest, time.process_time() - begun)
     assert len(graph.children("gpt/pretrain")) == 500
     assert fastest < 1
+
+
+def _writer(text: str) -> Callable[[Path], None]:
+    def write(folder: Path) -> None:
+        (folder / "w").write_text(text)
+
+    return write

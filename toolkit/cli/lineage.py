@@ -27,7 +27,7 @@ def lineage(
 ) -> None:
     """Draw which run came from which, with each one's best score and cost.
 
-    The last columns are what it took together with all that it comes from. For a checkpoint: its full history,
+    The last column is what it took together with all that it comes from. For a checkpoint: its full history,
     nearest first. Runs are found by their checkpoints, wherever their folders were moved or copied; an ancestor
     that is missing is named.
 
@@ -97,7 +97,7 @@ def _print_tree(graph: "Graph", top: str | None, every: bool) -> None:
     def add(node: "Node", lead: str, below: str, *, whole: bool) -> None:
         best = node.best
         score = f"{best.metric.removeprefix('val/')} {number(best.value)}" if best else "-"
-        rows.append([lead + _name(node), score, *_cost(node.own), *_cost(node.ancestry)])
+        rows.append([lead + _name(node), score, *_cost(node.own), _cost(node.ancestry)[0]])
         if not whole:
             return
         children, left = _few(graph.children(node.key), every)
@@ -106,7 +106,7 @@ def _print_tree(graph: "Graph", top: str | None, every: bool) -> None:
             add(child, below + ("└ " if last else "├ "), below + ("  " if last else "│ "), whole=True)
         for place, (name, count) in enumerate(left.items()):
             mark = "└ " if place == len(left) - 1 else "├ "
-            rows.append([f"{below}{mark}{name}/… {count} more: --all", "", "", "", "", ""])
+            rows.append([f"{below}{mark}{name}/… {count} more: --all", "", "", "", ""])
 
     if top is None:
         for root in graph.roots:
@@ -116,7 +116,7 @@ def _print_tree(graph: "Graph", top: str | None, every: bool) -> None:
         for depth, node in enumerate(line):
             lead = "  " * (depth - 1) + "└ " if depth else ""
             add(node, lead, "  " * depth, whole=node is line[-1])
-    say_table(["RUN", "BEST", "COST", "", "ANCESTRY", ""], rows, right=(2, 3, 4, 5))
+    say_table(["RUN", "BEST", "FLOP", "TIME", "WITH ANCESTRY"], rows, right=(2, 3, 4))
 
 
 def _few(children: "list[Node]", every: bool) -> "tuple[list[Node], dict[str, int]]":

@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from toolkit.cli.control import checkpoint, stop
+from toolkit.cli.dash import board, dash
 from toolkit.cli.diff import diff
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
@@ -19,10 +20,12 @@ from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
 from toolkit.cli.probe import probe
 from toolkit.cli.remove import rm
+from toolkit.cli.resume import resume
 from toolkit.cli.run import run
 from toolkit.cli.sample import sample
 from toolkit.cli.show import show
 from toolkit.cli.spec import new, schema
+from toolkit.cli.submit import submit
 from toolkit.cli.transfer import transfer
 from toolkit.cli.verify import verify
 
@@ -37,24 +40,11 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (
-    run,
-    plan,
-    new,
-    schema,
-    ls,
-    show,
-    diff,
-    lineage,
-    sample,
-    probe,
-    transfer,
-    export,
-    verify,
-    stop,
-    checkpoint,
-    rm,
-):
+COMMANDS = (
+    *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff, lineage),
+    *(sample, probe, transfer, export, verify, stop, checkpoint, rm),
+)
+for command in COMMANDS:
     app.command()(command)
 
 

@@ -104,7 +104,7 @@ def _target(run: "RunFolder", target: str | None, stage: str | None) -> "tuple[s
     from pydantic import ValidationError
 
     from toolkit.cli.errors import BadInput
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
     from toolkit.spec.load import load_spec
     from toolkit.spec.spec import Spec
 

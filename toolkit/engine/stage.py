@@ -12,6 +12,7 @@ from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
 from toolkit.engine.interrupts import EXIT_FINISHED, Interrupts
 from toolkit.engine.job import Job
+from toolkit.engine.ranks import ALONE, PLAN, Ranks
 from toolkit.engine.versions import versions
 from toolkit.plan.machine import Machine
 from toolkit.plan.parent import Parent
@@ -31,8 +32,8 @@ from toolkit.store.runs import RunFolder, parse_reference
 from toolkit.store.status import Status, read_status, write_status
 
 
-def carry_out(job: Job, interrupts: Interrupts) -> int:
-    """Train the stage of a job from its last checkpoint on; the exit status.
+def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
+    """Train the stage of a job from its last checkpoint on; the exit status. For the first rank.
 
     Raises StageError, DataError, PlanError or StoreError, and PreparationStopped, each noted in the run.
     """
@@ -45,12 +46,12 @@ def carry_out(job: Job, interrupts: Interrupts) -> int:
             write_atomic(run.spec, job.text.encode())
             append_event(run, "created", spec=job.spec.model_dump(mode="json"))
         clear(run)
-        append_event(run, "started", attempt=attempt, versions=versions())
+        append_event(run, "started", attempt=attempt, versions=versions(), ranks=ranks.world)
         kept = before.model_dump(include={"step", "steps", "metrics", "best"}) if before else {}
         status = Status(state="preparing", attempt=attempt, **kept)
         write_status(run, status)
         try:
-            outcome = _train(job, lease, console, interrupts, attempt)
+            outcome = _train(job, lease, console, interrupts, attempt, ranks)
             if outcome == EXIT_FINISHED and not job.keep_weights:
                 CheckpointStore(run).discard()
             return outcome
@@ -112,7 +113,9 @@ def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console) 
     return plan
 
 
-def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int) -> int:
+def _train(
+    job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int, ranks: Ranks
+) -> int:
     def stopping() -> bool:
         interrupts.heed(lease.run)
         return bool(interrupts)
@@ -130,7 +133,8 @@ def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, att
     # torch takes seconds to import: what can fail without it has had its chance.
     from toolkit.engine.attempt import attempt_training
 
-    return attempt_training(plan, dataset, base, lease, console, interrupts, attempt)
+    ranks.announce(PLAN, (plan, parent, base, attempt))
+    return attempt_training(plan, dataset, base, lease.run, lease, console, interrupts, attempt, ranks)
 
 
 def _parent(job: Job) -> tuple[Parent | None, Checkpoint | None]:

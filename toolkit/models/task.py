@@ -35,12 +35,25 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """Vectors of held-out rows, to be looked at in TensorBoard's projector."""
+
+    vectors: NDArray[np.float32]
+    """(rows, d_model)."""
+    labels: tuple[str, ...] = ()
+    """One a row, where the data has labels."""
+    thumbnails: NDArray[np.uint8] | None = None
+    """(rows, height, width, 3)."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What an evaluation tells beside means."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """By name, (height, width, 3)."""
+    embeddings: Embeddings | None = None
 
 
 class Criterion(NamedTuple):
@@ -58,6 +71,12 @@ class Vocabulary(Protocol):
     def vocab_size(self) -> int: ...
     @property
     def end_of_text_id(self) -> int: ...
+    @property
+    def mask_id(self) -> int | None: ...
+    @property
+    def special_ids(self) -> tuple[int, ...]: ...
+    @property
+    def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]: ...
     def encode(self, text: str) -> list[int]: ...
     def decode(self, ids: Iterable[int]) -> str: ...
 

@@ -5,13 +5,14 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.build import build_head, build_trunk
+from toolkit.models.build import build_head
 from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy, token_losses
 from toolkit.models.generate import generate
 from toolkit.models.initialise import initialise
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Loss, Mean, Task
 from toolkit.models.trunk import GPTTrunk
+from toolkit.spec.model import GPTArchitecture
 from toolkit.spec.objective import CausalLM
 
 SHARE = 8
@@ -31,10 +32,13 @@ class CausalLMTask(Task):
 
     def __init__(self, objective: CausalLM, given: Given) -> None:
         super().__init__()
-        self.architecture = given.architecture
+        arch = given.architecture
+        if not isinstance(arch, GPTArchitecture):
+            raise TypeError(f'{objective.kind} needs a model of kind "gpt", and not "{arch.kind}".')
+        self.architecture = arch
         self.end_of_text = given.tokenizer.end_of_text_id if given.tokenizer else None
-        self.trunk = build_trunk(given.architecture)
-        self.head = build_head(given.architecture, self.trunk)
+        self.trunk = GPTTrunk(arch)
+        self.head = build_head(arch, self.trunk)
 
     def weight(self, batch: Batch) -> int:
         return int((batch["targets"] != IGNORED).sum())

@@ -83,6 +83,11 @@ class _Search:
                 self._unknown_kind(path, detail["input"]["kind"], tuple(map(kind_of, found.sections)))
             case "literal_error" if path[-1] == "kind":
                 self._unknown_kind(path[:-1], detail["input"], found.choices)
+            case "union_tag_not_found" if near := _misspelt_kind(detail["input"]):
+                self._add((*path, near), "key", "unknown key. Did you mean kind?")
+                table = self._at(path)
+                table["kind"] = table.pop(near)
+                self.renamed[(*path, "kind")] = (*self._origin(path), near)
             case "union_tag_not_found":
                 self._missing((*path, "kind"), missing_key("kind", found), known)
                 self._set(path, _with_kind(found, detail["input"]))
@@ -197,6 +202,12 @@ def _with_kind(found: Type, table: dict[str, Any]) -> dict[str, Any]:
             return {"kind": kind_of(section), **table}
     stand: dict[str, Any] = stand_in(found)
     return stand
+
+
+def _misspelt_kind(table: object) -> str | None:
+    """The key of a table without a kind that was probably meant for it."""
+    keys = table if isinstance(table, dict) else {}
+    return next((key for key in keys if nearest(key, ("kind",)) and "kind" not in keys), None)
 
 
 def _copy(value: Any) -> Any:

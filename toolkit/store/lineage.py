@@ -14,10 +14,11 @@ from typing import Any
 
 from toolkit.store.atomic import read_json
 from toolkit.store.errors import BadFile, CorruptCheckpoint, UnknownCheckpoint
+from toolkit.store.health import check_health
 from toolkit.store.manifest import FOLDER, SEAL, Checkpoint, parse_manifest, read_checkpoint
 from toolkit.store.retention import criterion
 from toolkit.store.runs import RunFolder, find_runs
-from toolkit.store.status import Best, read_status, run_state
+from toolkit.store.status import Best
 
 PRUNED = "pruned"
 SHAPE = "shape"
@@ -309,7 +310,8 @@ class _Record:
         index, run = self._index, self.run
         state, status = "unreadable", None
         with suppress(BadFile):
-            state, status = str(run_state(run)), read_status(run)
+            health, status = check_health(run)
+            state = health.condition
         newest = index.read(index.newest.get(run, ""))
         own = _spent(newest)
         born = str(newest.info["run"]) if newest and "run" in newest.info else None

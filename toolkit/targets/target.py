@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from toolkit.models.build import build_trunk
 from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
+from toolkit.models.masks import mean_of_real
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Task
 from toolkit.models.trunk import Trunk
@@ -167,15 +168,12 @@ class PooledTask(TargetTask):
 def pooled(trunk: Trunk, hidden: Tensor, lengths: Tensor | None, pool: str | None) -> Tensor:
     """One vector a row, (rows, d_model), from hidden states (rows, positions, d_model): the mean over its `lengths`
     real positions, the last of them, or (None) what the trunk itself takes."""
-    positions = hidden.shape[1]
     if pool is None:
         return trunk.pooled(hidden, lengths)
-    if lengths is None:
-        return hidden.mean(1) if pool == "mean" else hidden[:, -1]
-    if pool == "last":
-        return hidden[torch.arange(len(hidden), device=hidden.device), lengths - 1]
-    real = torch.arange(positions, device=hidden.device) < lengths.unsqueeze(1)
-    return torch.einsum("rpd,rp->rd", hidden, real.to(hidden.dtype)) / lengths.unsqueeze(1).to(hidden.dtype)
+    if pool == "mean":
+        return mean_of_real(hidden, lengths)
+    last = hidden.shape[1] - 1 if lengths is None else lengths - 1
+    return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
 @torch.no_grad()
