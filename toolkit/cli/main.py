@@ -16,15 +16,22 @@ from toolkit.cli.diff import diff
 from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
+<<<<<<< HEAD
 from toolkit.cli.imports import import_
+=======
+from toolkit.cli.lineage import lineage
+>>>>>>> evals
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
+from toolkit.cli.probe import probe
+from toolkit.cli.remove import rm
 from toolkit.cli.resume import resume
 from toolkit.cli.run import run
 from toolkit.cli.sample import sample
 from toolkit.cli.show import show
 from toolkit.cli.spec import new, schema
 from toolkit.cli.submit import submit
+from toolkit.cli.transfer import transfer
 from toolkit.cli.verify import verify
 
 DEBUG = "--debug"
@@ -39,8 +46,13 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
+<<<<<<< HEAD
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff),
     *(sample, export, verify, doctor, stop, checkpoint),
+=======
+    *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff, lineage),
+    *(sample, probe, transfer, export, verify, stop, checkpoint, rm),
+>>>>>>> evals
 )
 for command in COMMANDS:
     app.command()(command)
