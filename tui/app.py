@@ -34,7 +34,14 @@ class DashApp(Actions, App[int]):
     CSS_PATH = "dash.tcss"
     TITLE = "tk dash"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key.keys, key.action, key.words, show=key.shown, id=key.id, tooltip=key.help) for key in KEYS
+        # Textual's screens have tab for themselves, and ctrl+c for a hint.
+        Binding(
+            *(key.keys, key.action, key.words, key.shown, None),
+            priority="tab" in key.keys or key.id == "quit",
+            id=key.id,
+            tooltip=key.help,
+        )
+        for key in KEYS
     ]
     COMMAND_PALETTE_BINDING = "ctrl+p"
 

@@ -1,4 +1,4 @@
-"""The dashboard in a pseudo-terminal, as a user has it: what it sends, and what it does when that goes away."""
+"""The dashboard in a pseudo-terminal: what it sends, and what it does when that goes away."""
 
 import fcntl
 import os
@@ -9,6 +9,7 @@ import struct
 import sys
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -20,7 +21,12 @@ class Terminal:
     """A process in a terminal of so many columns and rows. It answers nothing, as a dumb link does."""
 
     def __init__(
-        self, *arguments: str | Path, columns: int = 80, rows: int = 24, cwd: Path | None = None, **environment: str
+        self,
+        *arguments: str | Path,
+        columns: int = 80,
+        rows: int = 24,
+        cwd: Path | None = None,
+        **environment: str,
     ) -> None:
         self.received = b""
         self.pid, self.descriptor = pty.fork()
@@ -84,12 +90,8 @@ class Terminal:
         os.close(self.descriptor)
 
     def kill(self) -> None:
-        try:
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
-        try:
+        with suppress(OSError):
             os.close(self.descriptor)
-        except OSError:
-            pass
