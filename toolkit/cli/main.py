@@ -16,11 +16,8 @@ from toolkit.cli.diff import diff
 from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
-<<<<<<< HEAD
 from toolkit.cli.imports import import_
-=======
 from toolkit.cli.lineage import lineage
->>>>>>> evals
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
 from toolkit.cli.probe import probe
@@ -46,13 +43,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 COMMANDS = (
-<<<<<<< HEAD
-    *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff),
-    *(sample, export, verify, doctor, stop, checkpoint),
-=======
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff, lineage),
-    *(sample, probe, transfer, export, verify, stop, checkpoint, rm),
->>>>>>> evals
+    *(sample, probe, transfer, export, verify, doctor, stop, checkpoint, rm),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -121,11 +121,7 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
             "does not. Name a parent that was pretrained with causal_lm."
         )
     given = spec.data
-<<<<<<< HEAD
     # A worker reads the spec with its defaults written out: the default is not asked for.
-=======
-    # A spec that went through JSON has every key set: what equals the default was left open.
->>>>>>> evals
     differs = given.tokenizer not in (Data().tokenizer, parent.data.tokenizer)
     if spec.parent is not None and differs:
         raise PlanError(
