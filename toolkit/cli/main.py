@@ -15,6 +15,7 @@ from toolkit.cli.dash import board, dash
 from toolkit.cli.diff import diff
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
+from toolkit.cli.fill import fill
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
 from toolkit.cli.resume import resume
@@ -38,7 +39,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff),
-    *(sample, export, verify, stop, checkpoint),
+    *(sample, fill, export, verify, stop, checkpoint),
 )
 for command in COMMANDS:
     app.command()(command)
