@@ -110,7 +110,9 @@ def test_the_first_bert_files_are_read(tmp_path: Path) -> None:
 def test_the_auto_classes_fill_in_the_same(tmp_path: Path) -> None:
     from toolkit.data.training import train
 
-    tokenizer = train(BPETokenizer(kind="bpe", vocab_size=300, mask_token=True), ["def add(a, b): return a"] * 9)
+    tokenizer = train(
+        BPETokenizer(kind="bpe", vocab_size=300, mask_token=True), ["def add(a, b): return a"] * 9
+    )
     trunk, head, state = random_model(VARIANTS["modernbert"])
     to_hugging_face(trunk.arch, state, tokenizer.json, tmp_path / "out")
     theirs = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
@@ -127,7 +129,11 @@ def test_the_auto_classes_fill_in_the_same(tmp_path: Path) -> None:
     ("variant", "changes", "message"),
     [
         ("bert", {"hidden_act": "relu"}, "hidden_act 'relu' is not something"),
-        ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type 'relative_key' is not"),
+        (
+            "bert",
+            {"position_embedding_type": "relative_key"},
+            "position_embedding_type 'relative_key' is not",
+        ),
         ("modernbert", {"mlp_bias": True}, "biases is not something"),
         ("vit", {"qkv_bias": False}, "qkv_bias = false is not something"),
     ],

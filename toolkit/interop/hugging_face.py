@@ -68,7 +68,8 @@ def to_hugging_face(
             config.update(ids)
             if isinstance(arch, GPTArchitecture):
                 files["generation_config.json"] = ids
-            contents = _beginning_with(contents, end_of_text, end_id)
+            encoder = not isinstance(arch, GPTArchitecture)
+            contents = _beginning_with(contents, end_of_text, end_id, ending=encoder)
         files["tokenizer.json"] = contents
         files["tokenizer_config.json"] = _tokenizer_config(arch, None if end_id is None else end_of_text)
 
@@ -167,13 +168,22 @@ def _tokenizer_config(arch: Architecture, end_of_text: str | None) -> dict[str, 
     return config
 
 
-def _beginning_with(tokenizer: dict[str, Any], token: str, token_id: int) -> dict[str, Any]:
-    """The tokenizer with `token` put before every text that is encoded with its special tokens."""
+def _beginning_with(
+    tokenizer: dict[str, Any], token: str, token_id: int, *, ending: bool = False
+) -> dict[str, Any]:
+    """The tokenizer with `token` put before every text that is encoded with its special tokens, and behind it."""
     special = {"SpecialToken": {"id": token, "type_id": 0}}
+    after = [special] if ending else []
     template = {
         "type": "TemplateProcessing",
-        "single": [special, {"Sequence": {"id": "A", "type_id": 0}}],
-        "pair": [special, {"Sequence": {"id": "A", "type_id": 0}}, {"Sequence": {"id": "B", "type_id": 0}}],
+        "single": [special, {"Sequence": {"id": "A", "type_id": 0}}, *after],
+        "pair": [
+            special,
+            {"Sequence": {"id": "A", "type_id": 0}},
+            *after,
+            {"Sequence": {"id": "B", "type_id": 0}},
+            *after,
+        ],
         "special_tokens": {token: {"id": token, "ids": [token_id], "tokens": [token]}},
     }
     present = tokenizer.get("post_processor")
