@@ -16,6 +16,7 @@ from toolkit.cli.diff import diff
 from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
+from toolkit.cli.fill import fill
 from toolkit.cli.imports import import_
 from toolkit.cli.lineage import lineage
 from toolkit.cli.listing import ls
@@ -44,7 +45,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff, lineage),
-    *(sample, probe, transfer, export, verify, doctor, stop, checkpoint, rm),
+    *(sample, fill, probe, transfer, export, verify, doctor, stop, checkpoint, rm),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -147,9 +147,21 @@ class TextTokenizer:
         text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
-    def piece(self, token_id: int) -> str:
-        """One token as the vocabulary spells it."""
-        return str(self._backend.id_to_token(token_id))
+    def spelled(self, token_id: int) -> str:
+        """One token as text, the space that belongs to it included; as the vocabulary has it where it is none."""
+        piece = str(self._backend.id_to_token(token_id))
+        if self._kind == "BPE":
+            return self.decode([token_id]) or piece
+        return piece.replace("▁", " ")
+
+    @property
+    def keeps_spaces(self) -> bool:
+        """Whether a space is a part of the token behind it."""
+        return self._kind in ("BPE", "Unigram") and len(self.encode("a b")) < 3
+
+    @cached_property
+    def _kind(self) -> str:
+        return str(json.loads(self.json)["model"]["type"])
 
     @cached_property
     def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -158,7 +170,7 @@ class TextTokenizer:
         Both (vocab_size,). Two neighbours are of one word where the first may and the second does.
         """
         heads, tails = np.zeros(self.vocab_size, bool), np.zeros(self.vocab_size, bool)
-        kind = json.loads(self.json)["model"]["type"]
+        kind = self._kind
         for name, i in self._backend.get_vocab(with_added_tokens=False).items():
             if kind == "WordPiece":
                 heads[i], tails[i] = name.startswith("##"), True

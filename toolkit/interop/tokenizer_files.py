@@ -50,7 +50,9 @@ def tokenizer_files(
     config["padding_side"] = "right"
     if not isinstance(arch, GPTArchitecture):
         config |= dict.fromkeys(("cls_token", "sep_token"), end_of_text) | {"mask_token": MASK}
-    contents = _beginning(contents, (begin_of_text, begin), (end_of_text, end), pairs=pairs)
+    encoder = not isinstance(arch, GPTArchitecture)
+    around = (begin_of_text, begin), (end_of_text, end)
+    contents = _written(contents, *around, pairs=pairs, ending=encoder)
     ids = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": end}
     return TokenizerFiles({"tokenizer.json": contents, "tokenizer_config.json": config}, ids)
 
@@ -65,23 +67,29 @@ def _token_id(tokenizer: Mapping[str, Any], token: str) -> int | None:
 Token = tuple[str, int]
 
 
-def _beginning(tokenizer: dict[str, Any], begin: Token, end: Token, *, pairs: bool) -> dict[str, Any]:
-    """The tokenizer, told to write `begin A`, and `begin A end B`, where it doesn't do so by itself."""
+def _written(
+    tokenizer: dict[str, Any], begin: Token, end: Token, *, pairs: bool, ending: bool
+) -> dict[str, Any]:
+    """The tokenizer, told to write `begin A`, and `begin A end B`, where it doesn't do so by itself; with an `end`
+    behind the last text as well for what reads both ways (`ending`).
+    """
     built = Tokenizer.from_str(json.dumps(tokenizer))
     built.no_padding()
     built.no_truncation()
     plain = built.encode("a", add_special_tokens=False).ids
-    right = built.encode("a").ids == [begin[1], *plain]
+    last = [end[1]] if ending else []
+    right = built.encode("a").ids == [begin[1], *plain, *last]
     if pairs:
-        right = right and built.encode("a", "a").ids == [begin[1], *plain, end[1], *plain]
+        right = right and built.encode("a", "a").ids == [begin[1], *plain, end[1], *plain, *last]
     if right:
         return tokenizer
     first, second = ({"Sequence": {"id": which, "type_id": 0}} for which in "AB")
     opening, between = ({"SpecialToken": {"id": token, "type_id": 0}} for token, _ in (begin, end))
+    closing = [between] if ending else []
     template = {
         "type": "TemplateProcessing",
-        "single": [opening, first],
-        "pair": [opening, first, between, second],
+        "single": [opening, first, *closing],
+        "pair": [opening, first, between, second, *closing],
         "special_tokens": {
             token: {"id": token, "ids": [number], "tokens": [token]} for token, number in (begin, end)
         },
