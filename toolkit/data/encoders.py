@@ -37,12 +37,12 @@ class TextEncoder:
     default_key = "text"
 
     def __init__(self, tokenizer: TextTokenizer, longest: int) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._longest = longest
         self.fill = tokenizer.end_of_text_id
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
-        ids = [self._tokenizer.encode(as_text(part)) for part in parts]
+        ids = [self.tokenizer.encode(as_text(part)) for part in parts]
         if not any(ids):
             raise ValueError("the text is empty")
         room = self._longest - len(parts)
@@ -57,7 +57,7 @@ class TextEncoder:
         return Encoded(joined, excess > 0)
 
     def identity(self) -> Any:
-        return ["text", self._tokenizer.fingerprint, self._longest]
+        return ["text", self.tokenizer.fingerprint, self._longest]
 
 
 def as_text(value: object) -> str:

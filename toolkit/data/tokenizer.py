@@ -1,9 +1,11 @@
 """Tokenizers: text to ids and back, kept as a `tokenizer.json` that other software reads."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +19,10 @@ END_OF_TEXT = "<|endoftext|>"
 # What tokenizers of known families call the end of a text, tried in this order.
 _ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
 _LARGEST_FILE = 256 << 20
+_CHAT_TEMPLATE = "chat_template.jinja"
+_CONFIG = "tokenizer_config.json"
+# Private characters that stand for a special token's name in the words of a conversation.
+_STAND_INS = 0xF0000
 
 
 class TextTokenizer:
@@ -25,12 +31,18 @@ class TextTokenizer:
     Attributes:
         vocab_size: One more than the largest id.
         end_of_text_id: Stands before the first and after the last token of a document.
+        end_of_text: Its name.
         json: The bytes of its `tokenizer.json`.
+        chat_template: How a conversation becomes a text, where the model has learned one.
     """
 
-    def __init__(self, json: bytes, end_of_text: str | None = None) -> None:
+    FILE: ClassVar = "tokenizer.json"
+
+    def __init__(self, json: bytes, end_of_text: str | None = None, chat_template: str | None = None) -> None:
         """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
         self.json = json
+        self.chat_template = chat_template
+        self._named = end_of_text
         try:
             self._backend = Backend.from_str(json.decode("utf-8"))
         except Exception as error:
@@ -41,25 +53,28 @@ class TextTokenizer:
         self._backend.no_truncation()
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
         ends = (end_of_text,) if end_of_text is not None else _ENDS
-        named = [vocabulary[end] for end in ends if end in vocabulary]
+        named = [end for end in ends if end in vocabulary]
         if not named:
             raise ValueError(f"no token ends a text; one of these was expected: {', '.join(ends)}")
-        self.end_of_text_id: int = named[0]
+        self.end_of_text = named[0]
+        self.end_of_text_id: int = vocabulary[self.end_of_text]
         self.vocab_size: int = max(vocabulary.values()) + 1
 
     @classmethod
     def read(cls, path: Path) -> "TextTokenizer":
         """Reads a `tokenizer.json`, or a folder that holds one; the end of a text is the one that the
-        `tokenizer_config.json` beside it names, else a well-known one.
+        `tokenizer_config.json` beside it names, else a well-known one. A chat template is read from
+        `chat_template.jinja` beside it, or from that configuration.
 
         Raises:
             DataError: The file is missing, too large, not a tokenizer, or has no end of a text.
         """
-        file = path / "tokenizer.json" if path.is_dir() else path
+        file = path / cls.FILE if path.is_dir() else path
         try:
             if file.stat().st_size > _LARGEST_FILE:
                 raise DataError(file, f"larger than {_LARGEST_FILE >> 20} MB: not a tokenizer.json")
-            return cls(file.read_bytes(), _end_in_config(file.with_name("tokenizer_config.json")))
+            config = _config(file.with_name(_CONFIG))
+            return cls(file.read_bytes(), _end_in(config), _template(file.with_name(_CHAT_TEMPLATE), config))
         except OSError as error:
             raise DataError(file, f"can't be read: {error.strerror}") from error
         except ValueError as error:
@@ -69,6 +84,20 @@ class TextTokenizer:
     def fingerprint(self) -> str:
         """Of what it does, not of how its file is laid out."""
         return fingerprint({"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id})
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What a folder holds, by name, from which `read` makes this tokenizer again."""
+        files = {self.FILE: self.json}
+        if self._named is not None:
+            files[_CONFIG] = json.dumps({"eos_token": self._named}).encode()
+        if self.chat_template is not None:
+            files[_CHAT_TEMPLATE] = self.chat_template.encode()
+        return files
+
+    def with_chat_template(self, template: str) -> "TextTokenizer":
+        """The same tokenizer with another chat template."""
+        return TextTokenizer(self.json, self._named, template)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -84,6 +113,53 @@ class TextTokenizer:
         """The ids of one text, as for a prompt."""
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
+
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Ids of the tokens that mark ends, turns and the like, by name."""
+        added = self._backend.get_added_tokens_decoder()
+        special = {token.content: i for i, token in added.items() if token.special}
+        return {self.end_of_text: self.end_of_text_id} | special
+
+    @cached_property
+    def _markup(self) -> Backend:
+        backend = Backend.from_str(self.json.decode("utf-8"))
+        backend.no_padding()
+        backend.no_truncation()
+        return backend
+
+    def guard(self, text: str) -> str:
+        """Words for a template: a special token's name in them becomes a character that `encode_markup` reads as the
+        name's letters, so that nobody can write a turn into a message.
+        """
+        for number, name in enumerate(self.special_tokens):
+            text = text.replace(name, chr(_STAND_INS + number))
+        return text
+
+    def encode_markup(self, text: str) -> list[int]:
+        """The ids of a text in which the name of a special token is that token."""
+        names = list(self.special_tokens)
+        last = chr(_STAND_INS + len(names) - 1)
+        ids: list[int] = []
+        for part in re.split(f"([{chr(_STAND_INS)}-{last}])", text):
+            if len(part) == 1 and chr(_STAND_INS) <= part <= last:
+                ids += self.encode(names[ord(part) - _STAND_INS])
+            elif part:
+                ids += self._markup.encode(part, add_special_tokens=False).ids
+        return ids
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text, and the characters that each stands for, as (start, end)."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """The ids of words with spaces between them, and for each id the number of its word."""
+        encoding = self._backend.encode(" ".join(words), add_special_tokens=False)
+        ends = np.cumsum([len(word) + 1 for word in words])
+        # By its last character: a piece begins with the space before its word.
+        places = [end - 1 for _, end in encoding.offsets]
+        return encoding.ids, np.searchsorted(ends, places, side="right").tolist()
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; ids that mark ends and the like write nothing."""
@@ -124,10 +200,25 @@ class Decoder:
         return self._tokenizer.decode(self._written + self._held)[len(before) :]
 
 
-def _end_in_config(path: Path) -> str | None:
+def _config(path: Path) -> dict[str, Any]:
     try:
-        named = json.loads(path.read_bytes()).get("eos_token")
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
+        config = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return config if isinstance(config, dict) else {}
+
+
+def _end_in(config: dict[str, Any]) -> str | None:
+    named = config.get("eos_token")
     content = named.get("content") if isinstance(named, dict) else named
     return content if isinstance(content, str) else None
+
+
+def _template(path: Path, config: dict[str, Any]) -> str | None:
+    """The default one, where a model has several by name."""
+    if path.is_file():
+        return path.read_text(encoding="utf-8")
+    found = config.get("chat_template")
+    if isinstance(found, list):
+        found = next((entry.get("template") for entry in found if entry.get("name") == "default"), None)
+    return found if isinstance(found, str) else None

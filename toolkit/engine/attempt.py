@@ -69,8 +69,7 @@ def attempt_training(
         console.warn(f"{error} Training goes on; the next checkpoint tries again.")
 
     start = CheckpointStore(run).newest_good(on_bad)
-    tokenizer = dataset.tokenizer.json if dataset.tokenizer else None
-    saver = Saver(plan, lease, tokenizer, announce, fail)
+    saver = Saver(plan, lease, dataset.tokenizer, announce, fail)
     if isinstance(plan.tune, HeadTune):
         dataset = freeze(dataset, trainer, console, interrupts)
     loop = Loop(run, plan, dataset, trainer, saver, recorder, interrupts)

@@ -11,6 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from toolkit.data.tokenizer import TextTokenizer
 from toolkit.engine.trainer import Trainer
 from toolkit.plan.plan import Plan
 from toolkit.store.checkpoints import CheckpointStore
@@ -23,7 +24,7 @@ WEIGHTS = "weights.safetensors"
 OPTIMIZER = "optimizer.safetensors"
 STATE = "state.json"
 PLAN = "plan.json"
-TOKENIZER = "tokenizer.json"
+TOKENIZER = TextTokenizer.FILE
 
 
 class State(BaseModel):
@@ -76,7 +77,7 @@ class Saver:
         self,
         plan: Plan,
         lease: Lease,
-        tokenizer: bytes | None,
+        tokenizer: TextTokenizer | None,
         announce: Callable[[Checkpoint], None],
         fail: Callable[[Exception], None],
     ) -> None:
@@ -140,8 +141,8 @@ class Saver:
         save_file(snapshot.optimizer, folder / OPTIMIZER)
         (folder / STATE).write_text(snapshot.state.model_dump_json(indent=1))
         (folder / PLAN).write_text(self.plan.model_dump_json(indent=1))
-        if self.tokenizer is not None:
-            (folder / TOKENIZER).write_bytes(self.tokenizer)
+        for name, content in (self.tokenizer.files if self.tokenizer else {}).items():
+            (folder / name).write_bytes(content)
 
 
 def load_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> State:

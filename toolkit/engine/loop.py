@@ -157,6 +157,8 @@ class Loop:
             state.best = Best(metric=criterion.metric, value=value, step=state.step)
         for name, picture in report.pictures.items():
             self.recorder.picture(state, name, picture)
+        for prompt, text in report.samples:
+            self.recorder.sample(state, prompt, text)
         self.recorder.evaluation(state, metrics, best=better)
         if better and self.plan.run.keep.best and state.step < self.steps and not self.saver.busy:
             self._save()

@@ -117,9 +117,10 @@ class Trainer:
     ) -> tuple[dict[str, float], Report]:
         """Means over the units of all batches (`loss` in nats, and the task's metrics), and what the task reports.
 
-        Draws the same random numbers each time. The `last` evaluation of a run shows the task every row.
+        Draws the same random numbers each time. The `last` evaluation of a run shows the task more rows.
         """
         self.task.eval()
+        limit = self.task.observed_at_last if last else self.task.observed_rows
         units, rows = 0, 0
         sums = _Sums(torch.zeros((), device=self.hardware.device))
         observed = []
@@ -128,7 +129,7 @@ class Trainer:
             seed_micro_batch(self.plan.seed, -1, micro)
             sums.add(self.task(batch))
             units += self.task.weight(batch)
-            if last or self.task.observed_rows is None or rows < self.task.observed_rows:
+            if limit is None or rows < limit:
                 seen = self.task.observe(batch)
                 observed += [] if seen is None else [seen]
             rows += _rows(batch)

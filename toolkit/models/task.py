@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -41,6 +41,8 @@ class Report:
     metrics: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """By name, (height, width, 3)."""
+    samples: tuple[tuple[str, str], ...] = ()
+    """Some of what the model wrote: the prompt, and the text after it."""
 
 
 class Criterion(NamedTuple):
@@ -58,7 +60,15 @@ class Vocabulary(Protocol):
     def vocab_size(self) -> int: ...
     @property
     def end_of_text_id(self) -> int: ...
+    @property
+    def chat_template(self) -> str | None: ...
+    @property
+    def end_of_text(self) -> str: ...
+    @property
+    def special_tokens(self) -> Mapping[str, int]: ...
     def encode(self, text: str) -> list[int]: ...
+    def encode_markup(self, text: str) -> list[int]: ...
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]: ...
     def decode(self, ids: Iterable[int]) -> str: ...
 
 
@@ -82,9 +92,11 @@ class Task(nn.Module, ABC):
     trunk: Trunk
     predicts_every_token = False
     """Whether the loss is the code length of the text, so that bits per byte follow from it."""
-    criterion: ClassVar[Criterion] = Criterion()
+    criterion: Criterion = Criterion()
     observed_rows: int | None = None
-    """Rows that `observe` sees of an evaluation during training; None for all. The last one shows all."""
+    """Rows that `observe` sees of an evaluation during training; None for all."""
+    observed_at_last: int | None = None
+    """Rows that it sees of a run's last evaluation; None for all."""
 
     @abstractmethod
     def weight(self, batch: Batch) -> int:

@@ -1,75 +1,7 @@
 """Next-token prediction (Radford 2018)."""
 
-from collections.abc import Iterator
-
-import torch
-from torch import Tensor, nn
-
-from toolkit.models.build import build_head, build_trunk
-from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy
-from toolkit.models.generate import generate
-from toolkit.models.initialise import initialise
-from toolkit.models.structure import structure_flops
-from toolkit.models.task import Batch, Given, Loss, Task
-from toolkit.models.trunk import GPTTrunk
-from toolkit.spec.objective import CausalLM
+from toolkit.models.language import LanguageTask
 
 
-class CausalLMTask(Task):
-    """Batches hold `inputs` and `targets`, both (rows, sequence) int64; a target of -100 carries no loss."""
-
-    trunk: GPTTrunk
-    predicts_every_token = True
-
-    def __init__(self, objective: CausalLM, given: Given) -> None:
-        super().__init__()
-        self.architecture = given.architecture
-        self.trunk = build_trunk(given.architecture)
-        self.head = build_head(given.architecture, self.trunk)
-
-    def weight(self, batch: Batch) -> int:
-        return int((batch["targets"] != IGNORED).sum())
-
-    def forward(self, batch: Batch) -> Loss:
-        hidden: Tensor = self.trunk(batch["inputs"])
-        return Loss(
-            linear_cross_entropy(
-                hidden.flatten(0, 1),
-                self.head.weight,
-                batch["targets"].flatten(),
-                softcap=self.architecture.logit_softcap,
-            )
-        )
-
-    def initialise(self, seed: int) -> None:
-        initialise(self.trunk, self.head, seed=seed)
-
-    def forward_flops(self, sequence_length: int) -> float:
-        return structure_flops(self.trunk, self.head, sequence_length) * sequence_length
-
-    def head_parameters(self) -> list[nn.Parameter]:
-        return [self.head.weight]
-
-    def continuations(
-        self,
-        tokens: list[int],
-        *,
-        max_new_tokens: int,
-        temperature: float,
-        top_k: int | None,
-        top_p: float | None,
-        generator: torch.Generator | None,
-        stop_id: int | None,
-    ) -> Iterator[int]:
-        """New tokens after `tokens`, one at a time."""
-        return generate(
-            self.trunk,
-            self.head,
-            tokens,
-            max_new_tokens=max_new_tokens,
-            temperature=temperature,
-            top_k=top_k,
-            top_p=top_p,
-            generator=generator,
-            stop_id=stop_id,
-        )
+class CausalLMTask(LanguageTask):
+    """Every token of a document, from those before it."""
