@@ -10,12 +10,14 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.chat import chat
 from toolkit.cli.control import checkpoint, stop
 from toolkit.cli.diff import diff
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
+from toolkit.cli.predict import predict
 from toolkit.cli.run import run
 from toolkit.cli.sample import sample
 from toolkit.cli.show import show
@@ -33,7 +35,22 @@ app = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, plan, new, schema, ls, show, diff, sample, export, verify, stop, checkpoint):
+for command in (
+    run,
+    plan,
+    new,
+    schema,
+    ls,
+    show,
+    diff,
+    sample,
+    chat,
+    predict,
+    export,
+    verify,
+    stop,
+    checkpoint,
+):
     app.command()(command)
 
 

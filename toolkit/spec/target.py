@@ -119,10 +119,10 @@ class Answer(Target):
     """A question about a context: one of some options, by their likelihood, or a span of the context."""
 
     kind: Literal["answer"]
-    context_key: str | None = "context"
-    """The field with the context; none where the question says it all."""
-    question_key: str | None = "question"
-    """The field with the question; none where it is part of the context."""
+    context_key: str | None = None
+    """The field with the context. Default: `context`, where a row has it."""
+    question_key: str | None = None
+    """The field with the question. Default: `question`, where a row has it."""
     answer_key: str = "answer"
     """The field with the answer: an option, its number or its letter; for a span its text, or SQuAD's table."""
     options: tuple[str, ...] = ()
@@ -149,10 +149,6 @@ class Answer(Target):
             yield Conflict(
                 ("options_key", "options"), "give the options here or in the rows. Leave out one of them."
             )
-        if self.context_key is None and self.question_key is None:
-            yield Conflict(("question_key", "context_key"), "both are none, so there is nothing to read.")
-        if self.context_key is None and not self.has_options:
-            yield Conflict(("context_key",), "a span needs a context. Name its field, or give options.")
 
 
 class Words(Target):

@@ -15,6 +15,8 @@ from toolkit.models.task import Batch, Criterion, Given, Loss, Report
 from toolkit.targets.target import Example, Form, PositionsTask, TargetTask, Values, field_of, text_of
 from toolkit.targets.words import WordsTask, fields, pairs, prompts, room
 
+CONTEXT, QUESTION = "context", "question"
+"""The fields of a row where the spec names none."""
 END = -1
 """Stands behind each option, or accepted answer, in the lists of a batch."""
 LONGEST_SPAN = 40
@@ -45,11 +47,9 @@ class AnswerForm(Form):
         return Example({"inputs": prompt, "options": flat(encoded)}, cut=cut)
 
     def row(self, text: str) -> Values:
-        keys = [key for key in (self.section.context_key, self.section.question_key) if key is not None]
-        if len(keys) > 1 or self.section.options_key is not None:
-            asked = [*keys, *([self.section.options_key] if self.section.options_key else [])]
-            raise ValueError(f"a row has the fields {', '.join(asked)}: write it as JSON")
-        return {keys[0]: text}
+        if not self.section.options:
+            raise ValueError("a row has several fields, such as context and question: write it as JSON")
+        return {self.section.context_key or CONTEXT: text}
 
     def present(self, row: Values, answer: dict[str, Any]) -> dict[str, Any]:
         """Options by their text; a span by the letters of the context."""
@@ -59,7 +59,7 @@ class AnswerForm(Form):
             best = max(range(len(options)), key=likely.__getitem__)
             return {"answer": options[best], "probabilities": dict(zip(options, likely, strict=True))}
         _, offsets, _, _ = self._read(row, self.longest)
-        context = text_of(row, self.section.context_key)
+        context = self._context(row)
         start, end = offsets[answer["start"]][0], offsets[answer["end"]][1]
         found = context[start:end]
         return {"answer": found.strip(), "start": start + len(found) - len(found.lstrip())}
@@ -89,28 +89,39 @@ class AnswerForm(Form):
 
     def _prompt(self, row: Values, longest: int) -> tuple[list[int], bool]:
         end = self.tokenizer.end_of_text_id
-        keys = [key for key in (self.section.question_key, self.section.context_key) if key is not None]
-        head, *last = [self.tokenizer.encode(text_of(row, key)) for key in keys]
+        texts = [text for text in (self._question(row), self._context(row)) if text]
+        if not texts:
+            raise ValueError("neither a question nor a context to read")
+        head, *last = [self.tokenizer.encode(text) for text in texts]
         if not last:
             return [end, *head[-(longest - 2) :], end], len(head) > longest - 2
         head = head[: longest // 2]
         kept = longest - len(head) - 3
         return [end, *head, end, *last[0][-kept:], end], len(last[0]) > kept
 
+    def _question(self, row: Values) -> str:
+        """Empty where the row has none and none was named."""
+        key = self.section.question_key
+        return text_of(row, key or QUESTION) if key or QUESTION in row else ""
+
+    def _context(self, row: Values) -> str:
+        key = self.section.context_key
+        return text_of(row, key or CONTEXT) if key or CONTEXT in row else ""
+
     def _read(self, row: Values, longest: int) -> tuple[list[int], list[tuple[int, int]], bool, int]:
         """The ids of question and context, the letters of the context that each position stands for ((-1, -1) for
         none), whether something was cut, and the letter at which the context begins."""
         end = self.tokenizer.end_of_text_id
         head = [end]
-        if self.section.question_key is not None:
-            head = [end, *self.tokenizer.encode(text_of(row, self.section.question_key))[: longest // 2], end]
-        ids, offsets = self.tokenizer.encode_offsets(text_of(row, self.section.context_key))
+        if question := self._question(row):
+            head = [end, *self.tokenizer.encode(question)[: longest // 2], end]
+        ids, offsets = self.tokenizer.encode_offsets(text_of(row, self.section.context_key or CONTEXT))
         kept = longest - len(head)
         cut = max(len(ids) - kept, 0)
         return [*head, *ids[cut:]], [(-1, -1)] * len(head) + offsets[cut:], cut > 0, offsets[cut][0]
 
     def _span(self, row: Values) -> Example:
-        context = text_of(row, self.section.context_key)
+        context = text_of(row, self.section.context_key or CONTEXT)
         spans = list(accepted(field_of(row, self.section.answer_key), context))
         ids, offsets, cut, begin = self._read(row, self.longest)
         inside = [(start, text) for start, text in spans if start >= begin]
