@@ -154,12 +154,14 @@ class TextTokenizer:
         return encoding.ids, encoding.offsets
 
     def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
-        """The ids of words with spaces between them, and for each id the number of its word."""
-        encoding = self._backend.encode(" ".join(words), add_special_tokens=False)
+        """The ids of words with spaces between them, and for each id the number of its word; -1 for mere space."""
+        text = " ".join(words)
+        ids, offsets = self.encode_offsets(text)
         ends = np.cumsum([len(word) + 1 for word in words])
         # By its last character: a piece begins with the space before its word.
-        places = [end - 1 for _, end in encoding.offsets]
-        return encoding.ids, np.searchsorted(ends, places, side="right").tolist()
+        numbers = np.searchsorted(ends, [end - 1 for _, end in offsets], side="right").tolist()
+        space = [text[start:end].isspace() for start, end in offsets]
+        return ids, [-1 if blank else number for number, blank in zip(numbers, space, strict=True)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; ids that mark ends and the like write nothing."""

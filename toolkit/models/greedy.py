@@ -31,6 +31,11 @@ def greedy(
     """
     if not all(prompts):
         raise ValueError("there is nothing to continue: give at least one token, such as end-of-text.")
+    limit = trunk.arch.max_sequence_length
+    if any(len(prompt) > limit for prompt in prompts):
+        raise ValueError(
+            f"{max(map(len, prompts))} tokens are more than the model takes: max_sequence_length = {limit}."
+        )
     order = sorted(range(len(prompts)), key=lambda number: len(prompts[number]))
     written: dict[int, list[int]] = {}
     for start in range(0, len(order), TOGETHER):

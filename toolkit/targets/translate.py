@@ -22,7 +22,7 @@ class TranslateForm(Form):
         return Example(fields(prompt, answer), len(answer), len(target.encode()), cut)
 
     def question(self, row: Values, labels: tuple[str, ...]) -> Example:
-        prompt, cut = self._prompt(row, max(3, self.longest - self.section.max_new_tokens))
+        prompt, cut = self._prompt(row, max(self.longest // 2, self.longest - self.section.max_new_tokens))
         return Example({"inputs": prompt}, cut=cut)
 
     def row(self, text: str) -> Values:
