@@ -9,10 +9,11 @@ import pytest
 
 from toolkit.store.errors import BadFile
 from toolkit.store.events import append_event, read_events
+from toolkit.store.health import check_health
 from toolkit.store.heartbeat import beat, read_heartbeats
 from toolkit.store.lease import hold
 from toolkit.store.runs import RunFolder
-from toolkit.store.status import Best, Status, read_status, run_state, write_status
+from toolkit.store.status import Best, Status, read_status, write_status
 
 HOLDER = """
 import sys
@@ -64,21 +65,21 @@ def test_a_bad_status_names_file_and_field(run: RunFolder) -> None:
 def test_a_status_blanked_by_a_power_loss_is_none(run: RunFolder, left: bytes) -> None:
     run.status.write_bytes(left)
     assert read_status(run) is None
-    assert run_state(run) == "empty"
+    assert check_health(run)[0].condition == "empty"
 
 
 def test_a_run_whose_process_was_killed_is_dead(run: RunFolder, python: Callable[..., "Popen[str]"]) -> None:
-    assert run_state(run) == "empty"
+    assert check_health(run)[0].condition == "empty"
     process = python("-c", HOLDER, run.root)
     assert process.stdout is not None
     assert process.stdout.readline() == "held\n"
-    assert run_state(run) == "running"
+    assert check_health(run)[0].condition == "running"
     os.kill(process.pid, signal.SIGKILL)
     # Before it is waited for it is a zombie, which has the pid and the start time of the living.
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
-    assert run_state(run) == "dead"
+    assert check_health(run)[0].condition == "dead"
     process.wait()
-    assert run_state(run) == "dead"
+    assert check_health(run)[0].condition == "dead"
 
 
 @pytest.mark.parametrize("state", ["stopped", "failed", "finished"])
@@ -87,9 +88,9 @@ def test_a_run_that_ended_is_what_it_says(
 ) -> None:
     with hold(run):
         write_status(run, Status(state="running"))
-        assert run_state(run) == "running"
+        assert check_health(run)[0].condition == "running"
         write_status(run, Status(state=state))
-    assert run_state(run) == state
+    assert check_health(run)[0].condition == state
 
 
 def test_heartbeats_by_rank(run: RunFolder) -> None:

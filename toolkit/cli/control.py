@@ -41,7 +41,8 @@ def _ask(reference: str, kind: "Kind", wait: bool, runs: Runs) -> None:
 
     from toolkit.cli.errors import EXIT_FAILED
     from toolkit.cli.output import say
-    from toolkit.cli.record import ACTIVE, read_state
+    from toolkit.plan.record import read_state
+    from toolkit.store.health import ACTIVE
     from toolkit.store.requests import ask
     from toolkit.store.runs import open_run, runs_root
 
@@ -65,7 +66,8 @@ def _await_stop(run: "RunFolder") -> None:
 
     from toolkit.cli.errors import EXIT_FAILED
     from toolkit.cli.output import say
-    from toolkit.cli.record import ACTIVE, read_state
+    from toolkit.plan.record import read_state
+    from toolkit.store.health import ACTIVE
 
     while True:
         state, status = read_state(run)
@@ -83,8 +85,9 @@ def _await_checkpoint(run: "RunFolder", request: "Request", from_step: int) -> N
 
     from toolkit.cli.errors import EXIT_FAILED
     from toolkit.cli.output import say
-    from toolkit.cli.record import ACTIVE, read_state
+    from toolkit.plan.record import read_state
     from toolkit.store.events import read_events
+    from toolkit.store.health import ACTIVE
 
     while True:
         state, _ = read_state(run)  # before the events: what the run did last is then among them

@@ -7,7 +7,7 @@ import typer
 from toolkit.cli.options import Json, Run, Runs
 
 if TYPE_CHECKING:
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
 
 
 def diff(
@@ -31,8 +31,8 @@ def diff(
     """
     from toolkit.cli.errors import BadInput
     from toolkit.cli.output import number, say, say_json, say_table
-    from toolkit.cli.record import Record
     from toolkit.cli.words import line
+    from toolkit.plan.record import Record
     from toolkit.spec.diff import diff_specs
     from toolkit.store.runs import open_run, runs_root
 

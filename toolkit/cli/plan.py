@@ -86,7 +86,7 @@ def _print(made: "Plan", done: str) -> None:
 
 def _done(run: "RunFolder", fingerprint: str) -> tuple[str, str]:
     """The state of the run that stands there, in one word and in a line."""
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
 
     if not run.exists():
         return "new", "nothing yet"

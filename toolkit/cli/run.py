@@ -21,6 +21,16 @@ def run(
         str | None, typer.Option(metavar="DEVICE", help="cpu, cuda, cuda:1 or mps, in place of the spec's.")
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before a parent is replaced.")] = False,
+    nproc: Annotated[int, typer.Option(metavar="N", min=1, help="Ranks on this machine, one a GPU.")] = 1,
+    nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Machines; start the same on each.")] = 1,
+    rendezvous: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Where the machines meet: one of them, a free port."),
+    ] = None,
+    max_restarts: Annotated[
+        int,
+        typer.Option(metavar="N", min=0, help="Begin again from the last checkpoint after a crash or hang."),
+    ] = 0,
     runs: Runs = None,
 ) -> None:
     """Carry out a spec: its pretraining, then its fine-tunes. What stopped goes on, what is finished is reused.
@@ -33,6 +43,8 @@ def run(
       tk run specs/gpt_small.toml --stage pretrain
       tk run specs/gpt_small.toml train.duration="2M tokens" --as short
       tk run specs/gpt_small.toml model.n_layers=8 --replace
+      tk run specs/gpt2_124m.toml --nproc 8 --max-restarts 3
+      torchrun --nproc-per-node 8 -m toolkit run specs/gpt2_124m.toml
 
     \b
     Exit status:
@@ -41,6 +53,7 @@ def run(
       1   failed; what was saved before is intact
       2   bad input: nothing was run
     """
+    from toolkit.cli.launch import as_one_rank, launch_of
     from toolkit.cli.output import BOLD, paint
     from toolkit.cli.stages import ask_before_replacing, check, is_complete, make_jobs, put_aside
     from toolkit.engine.supervisor import supervise
@@ -54,12 +67,15 @@ def run(
     if replace:
         ask_before_replacing(wanted, yes=yes)
     check(jobs, replace=replace)
+    launch = launch_of(nproc, nodes, rendezvous, max_restarts)
     for job in jobs:
-        if replace and job.asked_for and job.run.exists():
-            put_aside(job)
-        elif job.run.exists() and is_complete(job):
-            continue
+        with as_one_rank() as first:
+            if replace and job.asked_for and job.run.exists():
+                if first:
+                    put_aside(job)
+            elif job.run.exists() and is_complete(job):
+                continue
         if len(jobs) > 1:
             print(paint(str(job.run), BOLD), flush=True)
-        if status := supervise(job):
+        if status := supervise(launch(job)):
             raise typer.Exit(status)

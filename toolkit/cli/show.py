@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from toolkit.cli.options import Json, Run, Runs
 
 if TYPE_CHECKING:
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
     from toolkit.store.manifest import Checkpoint
 
 
@@ -21,7 +21,7 @@ def show(run: Run, runs: Runs = None, as_json: Json = False) -> None:
       tk show gpt_small/pretrain --json
     """
     from toolkit.cli.output import say_json
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
     from toolkit.store.runs import open_run, runs_root
 
     record = Record.read(open_run(runs_root(runs), run))

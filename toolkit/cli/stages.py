@@ -49,8 +49,8 @@ def _add(jobs: "dict[str, Job]", spec: object, text: str, stage: str, root: Path
 
 def check(jobs: "Sequence[Job]", *, replace: bool) -> None:
     """Whether every job can be carried out, before the first is. Raises PlanError and BadInput."""
-    from toolkit.cli.record import Record, spec_identity
     from toolkit.cli.words import changes
+    from toolkit.plan.record import Record, spec_identity
 
     for job in jobs:
         identity = spec_identity(job.spec, job.stage, job.root)
@@ -78,7 +78,7 @@ def check(jobs: "Sequence[Job]", *, replace: bool) -> None:
 def is_complete(job: "Job") -> bool:
     """Whether the job's run is finished, which is said."""
     from toolkit.cli.output import say
-    from toolkit.cli.record import Record
+    from toolkit.plan.record import Record
 
     record = Record.read(job.run)
     if record.state != "finished":

@@ -104,9 +104,9 @@ def _replay(run: "RunFolder", *, apart: bool) -> int:
 
     from toolkit.cli.errors import BadInput
     from toolkit.cli.output import results_apart
-    from toolkit.cli.record import Record
     from toolkit.engine.job import Job
     from toolkit.engine.supervisor import supervise
+    from toolkit.plan.record import Record
     from toolkit.spec.spec import Spec
 
     try:

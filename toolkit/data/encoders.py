@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from toolkit.data.images.pixels import decode_image
+from toolkit.data.images.sound import decode_sound, spectrogram
 from toolkit.data.tokenizer import TextTokenizer
+from toolkit.spec.data import Data
+from toolkit.spec.images import AudioSource, Shape
 
 
 class Encoded(NamedTuple):
@@ -58,6 +62,52 @@ class TextEncoder:
 
     def identity(self) -> Any:
         return ["text", self.tokenizer.fingerprint, self._longest]
+
+
+class ImageEncoder:
+    """An image as uint8 (channels, height, width)."""
+
+    default_key = "image"
+    fill = 0
+
+    def __init__(self, shape: Shape) -> None:
+        self._shape = shape
+
+    def encode(self, parts: Sequence[Any]) -> Encoded:
+        return Encoded(decode_image(single(parts), self._shape), False)
+
+    def identity(self) -> Any:
+        return ["image", self._shape]
+
+
+class AudioEncoder:
+    """A recording as its log-mel spectrogram, uint8 (1, bands, columns)."""
+
+    default_key = "audio"
+    fill = 0
+
+    def __init__(self, source: AudioSource) -> None:
+        self._source = source
+
+    def encode(self, parts: Sequence[Any]) -> Encoded:
+        samples, rate = decode_sound(single(parts))
+        cut = len(samples) > rate * self._source.seconds
+        return Encoded(spectrogram(samples, rate, self._source), cut)
+
+    def identity(self) -> Any:
+        return ["audio", self._source.model_dump(exclude={"path", "audio_key", "label_key", "weight"})]
+
+
+def image_encoder(data: Data, source: object) -> Encoder:
+    """The encoder of a source's images or recordings, for rows of `data`."""
+    return AudioEncoder(source) if isinstance(source, AudioSource) else ImageEncoder(data.image_shape)
+
+
+def single(parts: Sequence[Any]) -> Any:
+    """The one field of a row. Raises ValueError for two, which only texts can be."""
+    if len(parts) != 1:
+        raise ValueError("two fields can't be read as one image; name one input_key")
+    return parts[0]
 
 
 def as_text(value: object) -> str:

@@ -73,7 +73,7 @@ def disk_errors(root: Path) -> Iterator[None]:
 
 
 def _prepare(data: Data, root: Path, progress: Progress) -> Dataset:
-    readers = [open_source(source, root) for source in data.sources]
+    readers = [open_source(source, root) for source in data.sources]  # type: ignore[arg-type]
     keys = [fingerprint(reader.identity()) for reader in readers]
     tokenizer = _tokenizer(data, readers, keys, root, progress)
     tokens: list[TokenSource] = []

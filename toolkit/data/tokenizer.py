@@ -16,8 +16,10 @@ from toolkit.data.errors import DataError
 from toolkit.plan.fingerprint import fingerprint
 
 END_OF_TEXT = "<|endoftext|>"
+MASK = "[MASK]"
 # What tokenizers of known families call the end of a text, tried in this order.
 _ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
+_MASKS = (MASK, "<mask>", "<|mask|>")
 _LARGEST_FILE = 256 << 20
 _CHAT_TEMPLATE = "chat_template.jinja"
 _CONFIG = "tokenizer_config.json"
@@ -32,6 +34,8 @@ class TextTokenizer:
         vocab_size: One more than the largest id.
         end_of_text_id: Stands before the first and after the last token of a document.
         end_of_text: Its name.
+        mask_id: Stands for a hidden token; None where the tokenizer has no such token.
+        special_ids: Of tokens that are no text.
         json: The bytes of its `tokenizer.json`.
         chat_template: How a conversation becomes a text, where the model has learned one.
     """
@@ -59,6 +63,10 @@ class TextTokenizer:
         self.end_of_text = named[0]
         self.end_of_text_id: int = vocabulary[self.end_of_text]
         self.vocab_size: int = max(vocabulary.values()) + 1
+        self.mask_id: int | None = next((vocabulary[mask] for mask in _MASKS if mask in vocabulary), None)
+        added = self._backend.get_added_tokens_decoder()
+        special = {i for i, token in added.items() if token.special}
+        self.special_ids: tuple[int, ...] = tuple(sorted(special | {self.end_of_text_id}))
 
     @classmethod
     def read(cls, path: Path) -> "TextTokenizer":
@@ -168,6 +176,27 @@ class TextTokenizer:
         text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
+    def piece(self, token_id: int) -> str:
+        """One token as the vocabulary spells it."""
+        return str(self._backend.id_to_token(token_id))
+
+    @cached_property
+    def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Whether each token may go on a word that began before it, and whether a word may go on after it.
+
+        Both (vocab_size,). Two neighbours are of one word where the first may and the second does.
+        """
+        heads, tails = np.zeros(self.vocab_size, bool), np.zeros(self.vocab_size, bool)
+        kind = json.loads(self.json)["model"]["type"]
+        for name, i in self._backend.get_vocab(with_added_tokens=False).items():
+            if kind == "WordPiece":
+                heads[i], tails[i] = name.startswith("##"), True
+                continue
+            text = self.decode([i]) if kind == "BPE" else name
+            if text and i not in self.special_ids:
+                heads[i], tails[i] = _in_word(text[0]), _in_word(text[-1])
+        return heads, tails
+
     def decoder(self) -> "Decoder":
         """For writing text as its ids arrive."""
         return Decoder(self)
@@ -200,6 +229,11 @@ class Decoder:
         # Decoded behind what was written last, for decoders that treat the first token apart.
         before = self._tokenizer.decode(self._written)
         return self._tokenizer.decode(self._written + self._held)[len(before) :]
+
+
+def _in_word(character: str) -> bool:
+    # The replacement character stands for a part of a character.
+    return character.isalnum() or character in "_\N{REPLACEMENT CHARACTER}"
 
 
 def _config(path: Path) -> dict[str, Any]:

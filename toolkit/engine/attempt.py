@@ -10,7 +10,10 @@ from toolkit.engine.features import with_features
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
 from toolkit.engine.loop import Loop
+from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.recorder import Recorder
+from toolkit.engine.sharded_saver import ShardedSaver
+from toolkit.engine.stacks import show_stacks_on_request
 from toolkit.engine.summary import summary
 from toolkit.engine.trainer import NonFinite, Trainer
 from toolkit.engine.weights import read_weights
@@ -22,9 +25,11 @@ from toolkit.store.errors import CorruptCheckpoint, StoreError
 from toolkit.store.events import append_event
 from toolkit.store.lease import Lease
 from toolkit.store.manifest import Checkpoint
+from toolkit.store.runs import RunFolder
 from toolkit.store.status import State as RunState
 from toolkit.targets.target import PooledTask
 
+EXIT_STATUS = {"finished": EXIT_FINISHED, "stopped": EXIT_STOPPED, "failed": EXIT_FAILED}
 PROBE_STEPS = 10
 """Steps of an attempt before its speed counts as measured."""
 
@@ -33,21 +38,33 @@ def attempt_training(
     plan: Plan,
     dataset: Dataset,
     base: Checkpoint | None,
-    lease: Lease,
+    run: RunFolder,
+    lease: Lease | None,
     console: Console,
     interrupts: Interrupts,
     attempt: int,
+    ranks: Ranks = ALONE,
 ) -> int:
     """Train from the last good checkpoint to the end, at first from the parent's (`base`); the exit status.
 
+    Args:
+        lease: None on ranks other than the first: they compute, and write their parts of checkpoints.
+
     Raises StoreError.
     """
-    run = lease.run
     assert plan.steps is not None, "the data is prepared, so the length is known"
-    hardware = Hardware.of(plan)
+    show_stacks_on_request(run, attempt, ranks.rank)
+    hardware = Hardware.of(plan, ranks.local)
     hardware.forget_peak_memory()
-    trainer = make_trainer(plan, hardware, dataset, base)
-    recorder = Recorder(run, console, attempt=attempt, steps=plan.steps)
+    trainer = make_trainer(plan, hardware, dataset, base, ranks)
+    recorder = Recorder(
+        run,
+        console,
+        attempt=attempt,
+        steps=plan.steps,
+        hang_after=plan.run.hang_after,
+        rank=ranks.rank,
+    )
 
     def on_bad(error: CorruptCheckpoint, moved_to: Path) -> None:
         append_event(run, "corrupt", reason=str(error), moved_to=moved_to.name)
@@ -68,14 +85,19 @@ def attempt_training(
         append_event(run, "checkpoint_failed", reason=str(error))
         console.warn(f"{error} Training goes on; the next checkpoint tries again.")
 
-    start = CheckpointStore(run).newest_good(on_bad)
-    saver = Saver(plan, lease, dataset.tokenizer, announce, fail)
+    start = ranks.share(CheckpointStore(run).newest_good(on_bad) if ranks.first else None)
+    saver = (
+        Saver(plan, run, lease, dataset.tokenizer, announce, fail)
+        if ranks.alone
+        else ShardedSaver(plan, run, lease, dataset.tokenizer, announce, fail, ranks)
+    )
     if isinstance(plan.tune, HeadTune):
         dataset = freeze(dataset, trainer, console, interrupts)
     loop = Loop(run, plan, dataset, trainer, saver, recorder, interrupts)
     if start:
         loop.restore(start)
-        append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
+        if ranks.first:
+            append_event(run, "resumed", attempt=attempt, step=start.step, checkpoint=start.id)
         console.say(f"resumed from step {start.step} of {plan.steps}")
     state: RunState
     reason: str | None = None
@@ -87,29 +109,35 @@ def attempt_training(
         state, reason = "failed", str(error)
     finally:
         recorder.close()
-        _keep_speed(plan, loop)
+        if ranks.alone:
+            _keep_speed(plan, loop)
     if saver.failure is not None:
         state, reason = "failed", f"the last checkpoint could not be written: {saver.failure}"
+    if not ranks.first:
+        return EXIT_STATUS[state]
     append_event(run, state, attempt=attempt, step=loop.state.step, reason=reason, actual=loop.actual())
     recorder.status(state, loop.state, reason)
     if state == "failed":
         console.say(f"error: {reason}. The last good checkpoint is intact.", style="red")
-        return EXIT_FAILED
-    if state == "stopped":
+    elif state == "stopped":
         console.say(f"stopped at step {loop.state.step} of {plan.steps} ({reason}); the work is saved.")
-        return EXIT_STOPPED
-    for line in summary(plan, loop.state, loop.actual(), str(run)):
-        console.say(line)
-    return EXIT_FINISHED
+    else:
+        for line in summary(plan, loop.state, loop.actual(), str(run)):
+            console.say(line)
+    return EXIT_STATUS[state]
 
 
-def make_trainer(plan: Plan, hardware: Hardware, dataset: Dataset, base: Checkpoint | None) -> Trainer:
+def make_trainer(
+    plan: Plan, hardware: Hardware, dataset: Dataset, base: Checkpoint | None, ranks: Ranks = ALONE
+) -> Trainer:
     """The trainer of a plan, on its parent's weights where it has one. Raises StoreError."""
     assert plan.steps is not None
     scratch = getattr(plan.task, "start", "parent") == "scratch"
     parent = None if base is None or scratch else read_weights(base)
     try:
-        return Trainer(plan, hardware, steps=plan.steps, tokenizer=dataset.tokenizer, parent=parent)
+        return Trainer(
+            plan, hardware, steps=plan.steps, tokenizer=dataset.tokenizer, parent=parent, ranks=ranks
+        )
     except RuntimeError as error:
         raise StoreError(f"{plan.parent} does not fit {plan.name}/{plan.stage}: {error}") from error
 

@@ -19,8 +19,8 @@ PLAIN_SECONDS = 10.0
 class Console:
     """Lines go to standard output and to the run's console.log; a bar is drawn on terminals only."""
 
-    def __init__(self, log: Path | None = None) -> None:
-        self._out = RichConsole(highlight=False)
+    def __init__(self, log: Path | None = None, *, quiet: bool = False) -> None:
+        self._out = RichConsole(highlight=False, quiet=quiet)
         self._log = log.open("a", encoding="utf-8") if log else None
         self._bar: Progress | None = None
         self._said = 0.0

@@ -3,8 +3,9 @@
 from pathlib import Path
 
 from toolkit.data.dataset import Dataset
-from toolkit.data.encoders import Encoder, TextEncoder
+from toolkit.data.encoders import Encoder, TextEncoder, image_encoder
 from toolkit.data.errors import DataError
+from toolkit.data.images.prepare import prepare_images
 from toolkit.data.prepare import prepare
 from toolkit.data.prepare_labelled import prepare_labelled
 from toolkit.data.progress import Progress
@@ -33,7 +34,8 @@ def prepare_stage(
     Raises DataError, and PreparationStopped where `progress` asks for it.
     """
     if stage == PRETRAIN:
-        return prepare(spec.data, cache=cache, progress=progress)
+        prepare_data = prepare if spec.data.modality == "text" else prepare_images
+        return prepare_data(spec.data, cache=cache, progress=progress)
     assert parent is not None
     assert base is not None
     from toolkit.targets.registry import TARGETS
@@ -70,6 +72,8 @@ def read_tokenizer(checkpoint: Checkpoint) -> TextTokenizer | None:
 
 def make_encoder(parent: Parent, tokenizer: TextTokenizer | None, longest: int) -> Encoder:
     """What makes a row's fields into the inputs of a trunk."""
+    if parent.data.modality != "text":
+        return image_encoder(parent.data, parent.data.sources[0])
     if tokenizer is None:
         raise DataError(parent.record.run, "has no tokenizer, so it can't read text")
     return TextEncoder(tokenizer, longest)

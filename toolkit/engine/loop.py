@@ -16,7 +16,7 @@ from toolkit.engine.checkpointing import Saver, State, load_checkpoint
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.recorder import Recorder
 from toolkit.engine.samples import write_samples
-from toolkit.engine.trainer import StepResult, Trainer
+from toolkit.engine.trainer import NonFinite, StepResult, Trainer
 from toolkit.engine.versions import versions
 from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
@@ -43,6 +43,7 @@ class Loop:
     interrupts: Interrupts
 
     def __post_init__(self) -> None:
+        self.ranks = self.trainer.ranks
         self.state = State()
         self.steps = self.trainer.steps
         self.steps_here, self.seconds_here, self.evaluation_speed = 0, 0.0, 0.0
@@ -57,7 +58,8 @@ class Loop:
     def carry_out(self) -> bool:
         """Train to the last step; False if stopped before. The work is saved either way.
 
-        Raises NonFinite, with the weights before it saved.
+        Raises NonFinite, with the weights before it saved. Ranks end together; whatever else one of them
+        raises ends the others too, without another checkpoint: it could not be a common one.
         """
         self.recorder.open(self.state)
         try:
@@ -70,7 +72,13 @@ class Loop:
                     self._train(ready)
         except Stopped:
             return False
+        except (NonFinite, LeaseLost):
+            raise
+        except BaseException:
+            self._saved_at = self._saved_at if self.ranks.alone else self.state.step
+            raise
         finally:
+            self.recorder.phase(self.state, "saving")
             self._save()
             self.saver.wait()
 
@@ -116,27 +124,43 @@ class Loop:
         if state.evaluated_at != state.step and (last or _due(self.plan.evaluate_every, state.step)):
             self._evaluate(None if last else self.plan.run.evaluate_rows, last=last)
         if state.sampled_at != state.step and (last or _due(self.plan.sample_every, state.step)):
-            write_samples(self.trainer.task, self.dataset.tokenizer, self.plan, state, self.recorder)
+            self._sample()
             state.sampled_at = state.step
-        asked = self.interrupts.heed(self.run)
-        if isinstance(self.saver.failure, LeaseLost):
-            raise self.saver.failure
-        if self.interrupts:
-            raise Stopped
-        if asked or self._checkpoint_due():
+        asked = self.ranks.first and self.interrupts.heed(self.run)
+        lost, save = self.ranks.any(
+            isinstance(self.saver.failure, LeaseLost), asked or self._checkpoint_due()
+        )
+        if lost:
+            raise self.saver.failure or LeaseLost(f"{self.run} was taken over by another process.")
+        self._stop_if_asked()
+        if save:
             self._save()
+
+    def _stop_if_asked(self) -> None:
+        """Raises Stopped, on all ranks, where any was asked to stop."""
+        if self.ranks.any(bool(self.interrupts))[0]:
+            self.interrupts.ask("another rank was asked to stop")
+            raise Stopped
+
+    def _sample(self) -> None:
+        task = self.trainer.whole_task()
+        if task is not None:
+            write_samples(task, self.dataset.tokenizer, self.plan, self.state, self.recorder)
 
     def _evaluate(self, limit: int | None, *, last: bool) -> None:
         split, size = self.dataset.validation, self.plan.micro_batch
         rows = min(split.n_rows, limit or split.n_rows)
         self.recorder.phase(self.state, "evaluating")
 
-        def table() -> Iterator[Rows | Arrays]:
-            for start in range(0, rows, size):
-                if self.interrupts:
-                    raise Stopped
+        def table() -> Iterator[tuple[int | None, Rows | Arrays]]:
+            index, shares = self.ranks.data
+            n_micro = -(-rows // size)
+            for first in range(0, n_micro, shares):
+                self._stop_if_asked()
                 self.recorder.alive(self.state)
-                yield split.table(start, min(start + size, rows))
+                micro = first + index if first + index < n_micro else None
+                start = size * (first if micro is None else micro)
+                yield micro, split.table(start, min(start + size, rows))
 
         begun = time.perf_counter()
         means, report = self.trainer.evaluate(table(), last=last)
@@ -159,8 +183,11 @@ class Loop:
             self.recorder.picture(state, name, picture)
         for prompt, text in report.samples:
             self.recorder.sample(state, prompt, text)
+        if report.embeddings is not None:
+            self.recorder.embeddings(report.embeddings)
         self.recorder.evaluation(state, metrics, best=better)
-        if better and self.plan.run.keep.best and state.step < self.steps and not self.saver.busy:
+        wanted = better and self.plan.run.keep.best and state.step < self.steps
+        if wanted and not self.ranks.any(self.saver.busy)[0]:
             self._save()
 
     def _checkpoint_due(self) -> bool:
@@ -188,7 +215,7 @@ class Loop:
                 "tokens": state.tokens,
                 "flops": state.flops,
                 "seconds": state.seconds,
-                "ancestry_flops": state.flops + (self.plan.parent.flops or 0.0 if self.plan.parent else 0.0),
+                "ancestry_flops": state.flops + self._inherited_flops(),
                 "criterion": self.trainer.task.criterion._asdict(),
                 "seed": self.plan.seed,
                 "fingerprint": self.plan.fingerprint,
@@ -197,6 +224,12 @@ class Loop:
                 "run": str(self.run),
             },
         )
+
+    def _inherited_flops(self) -> float:
+        """Spent on the weights that the run began with: none where it began with random ones."""
+        parent = self.plan.parent
+        scratch = getattr(self.plan.task, "start", "parent") == "scratch"
+        return 0.0 if parent is None or scratch else parent.flops or 0.0
 
     def actual(self) -> dict[str, float]:
         """What the run took so far, to stand beside its plan."""
@@ -216,6 +249,7 @@ class Loop:
             steps=self.steps,
             micro_rows=self.plan.micro_batch,
             batch_rows=self.plan.batch_rows,
+            ranks=self.ranks.data,
         )
 
 

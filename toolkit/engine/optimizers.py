@@ -1,7 +1,7 @@
 """Optimizers over one task: which parameter is updated how, and their state as named tensors."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
+from toolkit.engine.muon import ShardedMuon
 from toolkit.models.linear import Linear
 from toolkit.models.task import Task
+from toolkit.models.trunk import Trunk
 from toolkit.spec.train import AdamW, Muon, Optimizer
 
 
@@ -47,6 +49,18 @@ class Optimizers:
                 for key, value in entries.items():
                     yield f"{self.names[parameter]}/{key}", value  # type: ignore[index]
 
+    def blank(self, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """Zeros for a state of these names and shapes, divided over ranks as its parameters are.
+
+        Raises KeyError for a parameter that isn't here.
+        """
+        parameters = {name: parameter for parameter, name in self.names.items()}
+        tensors: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            parameter = parameters[name.rsplit("/", 1)[0]]
+            tensors[name] = torch.zeros_like(parameter) if shape == parameter.shape else torch.zeros(shape)
+        return tensors
+
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state. Raises KeyError for a parameter that isn't here."""
         parameters = {name: parameter for parameter, name in self.names.items()}
@@ -63,7 +77,12 @@ class Optimizers:
 
 
 def build_optimizers(
-    task: Task, spec: Optimizer, *, rate: Callable[[str], float] = lambda name: 1.0, fused: bool = True
+    task: Task,
+    spec: Optimizer,
+    *,
+    rate: Callable[[str], float] = lambda name: 1.0,
+    fused: bool = True,
+    sharded: bool = False,
 ) -> Optimizers:
     """The optimizers of an `optimizer` section. Every trainable parameter lands in exactly one group.
 
@@ -94,7 +113,7 @@ def build_optimizers(
             ]
             parts = {"adamw": _adamw(groups, spec.betas, spec.eps, fused)}
             if matrices:
-                muon = torch.optim.Muon(
+                muon = (ShardedMuon if sharded else torch.optim.Muon)(
                     _groups(matrices, names, rate, spec.lr),
                     lr=spec.lr,
                     weight_decay=spec.weight_decay,
@@ -106,9 +125,9 @@ def build_optimizers(
     return Optimizers(parts, names)
 
 
-def _hidden_matrices(trunk: nn.Module) -> set[nn.Parameter]:
-    """Weights of the linear layers inside the trunk: what Muon is made for. Embeddings are not among them."""
-    return {m.weight for m in trunk.modules() if isinstance(m, Linear)}
+def _hidden_matrices(trunk: Trunk) -> set[nn.Parameter]:
+    """Weights of the linear layers of the blocks: what Muon is made for. Embeddings are not among them."""
+    return {m.weight for m in trunk.blocks.modules() if isinstance(m, Linear)}
 
 
 def _groups(

@@ -3,18 +3,18 @@
 from dataclasses import replace
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from toolkit.data.batches import Batches
 from toolkit.engine.attempt import freeze, make_trainer
-from toolkit.engine.checkpointing import OPTIMIZER, WEIGHTS, load_checkpoint
+from toolkit.engine.checkpointing import load_checkpoint
 from toolkit.engine.console import Console, DataProgress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
 from toolkit.engine.stage import read_plan
+from toolkit.engine.tensors import OPTIMIZER, WEIGHTS, read_tensors
 from toolkit.engine.weights import find_base
 from toolkit.plan.parent import Parent
 from toolkit.plan.parents import find_parent
@@ -66,8 +66,8 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
                 console.advance(step + 1 - state.step, f"step {step + 1}")
         console.end_phase()
         differing = [
-            *_differing(trainer.weights(), load_file(last.path / WEIGHTS)),
-            *_differing(dict(trainer.optimizers.state()), load_file(last.path / OPTIMIZER)),
+            *_differing(trainer.weights(), read_tensors(last.path, WEIGHTS)),
+            *_differing(dict(trainer.optimizers.state()), read_tensors(last.path, OPTIMIZER)),
         ]
         span = f"{last.step - state.step} steps from {before.step} to {last.step}"
         if differing:

@@ -12,6 +12,7 @@ from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.job import Job
+from toolkit.engine.ranks import ALONE, PLAN, Ranks
 from toolkit.engine.versions import versions
 from toolkit.plan.machine import Machine
 from toolkit.plan.parent import Parent
@@ -30,8 +31,8 @@ from toolkit.store.runs import RunFolder, parse_reference
 from toolkit.store.status import Status, read_status, write_status
 
 
-def carry_out(job: Job, interrupts: Interrupts) -> int:
-    """Train the stage of a job from its last checkpoint on; the exit status.
+def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
+    """Train the stage of a job from its last checkpoint on; the exit status. For the first rank.
 
     Raises StageError, DataError, PlanError or StoreError, and PreparationStopped, each noted in the run.
     """
@@ -44,12 +45,12 @@ def carry_out(job: Job, interrupts: Interrupts) -> int:
             write_atomic(run.spec, job.text.encode())
             append_event(run, "created", spec=job.spec.model_dump(mode="json"))
         clear(run)
-        append_event(run, "started", attempt=attempt, versions=versions())
+        append_event(run, "started", attempt=attempt, versions=versions(), ranks=ranks.world)
         kept = before.model_dump(include={"step", "steps", "metrics", "best"}) if before else {}
         status = Status(state="preparing", attempt=attempt, **kept)
         write_status(run, status)
         try:
-            return _train(job, lease, console, interrupts, attempt)
+            return _train(job, lease, console, interrupts, attempt, ranks)
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__
@@ -108,7 +109,9 @@ def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console) 
     return plan
 
 
-def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int) -> int:
+def _train(
+    job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int, ranks: Ranks
+) -> int:
     def stopping() -> bool:
         interrupts.heed(lease.run)
         return bool(interrupts)
@@ -126,7 +129,8 @@ def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, att
     # torch takes seconds to import: what can fail without it has had its chance.
     from toolkit.engine.attempt import attempt_training
 
-    return attempt_training(plan, dataset, base, lease, console, interrupts, attempt)
+    ranks.announce(PLAN, (plan, parent, base, attempt))
+    return attempt_training(plan, dataset, base, lease.run, lease, console, interrupts, attempt, ranks)
 
 
 def _parent(job: Job) -> tuple[Parent | None, Checkpoint | None]:

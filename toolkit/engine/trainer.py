@@ -11,10 +11,12 @@ from toolkit.data.dataset import Arrays, arrays
 from toolkit.data.rows import Rows
 from toolkit.engine.hardware import Hardware, seed_micro_batch
 from toolkit.engine.optimizers import build_optimizers
+from toolkit.engine.parallel import Sharding, clip, whole
+from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.schedules import factor
 from toolkit.engine.tasks import build_task
 from toolkit.engine.tuning import hold_still, moving, rate_of, saved_alone
-from toolkit.models.task import Batch, Loss, Mean, Report, Vocabulary
+from toolkit.models.task import Batch, Loss, Mean, Report, Task, Vocabulary
 from toolkit.plan.flops import training_factor
 from toolkit.plan.plan import Plan
 
@@ -52,51 +54,65 @@ class Trainer:
         steps: int,
         tokenizer: Vocabulary | None = None,
         parent: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
     ) -> None:
         """Build the task, from random weights or on those of a parent. Raises RuntimeError if they don't fit."""
         self.plan = plan
+        self.ranks = ranks
         self.hardware = hardware
+        self._tokenizer = tokenizer
         self.steps = steps
         task = build_task(plan, tokenizer)
         task.initialise(plan.seed)
         if parent is not None:
             start_from(task, parent)
         hold_still(task, plan.tune, plan.seed)
-        self.task = task.to(hardware.device)
+        self.sharding = Sharding.of(plan, hardware, ranks)
+        self.task = self.sharding.apply(task)
         self.task.compute_in(hardware.dtype)
         self.optimizers = build_optimizers(
             self.task,
             plan.train.optimizer,
             rate=rate_of(self.task, plan.tune),
             fused=hardware.device.type != "mps",
+            sharded=not ranks.alone,
         )
         self.parameters = [p for p in self.task.parameters() if p.requires_grad]
         self.factor = training_factor(plan.tune, len(self.task.trunk.blocks))
-        self.peak_flops = hardware.peak_flops()
+        self.peak_flops = hardware.peak_flops() * ranks.world
         self._forward_flops: dict[int, float] = {}
-        if plan.run.compile == "on" or (plan.run.compile == "auto" and hardware.device.type == "cuda"):
-            for block in self.task.compilable():
-                block.compile()
 
     def step(self, step: int, micro_batches: Sequence[Rows | Arrays]) -> StepResult:
-        """Train on one global batch. Raises NonFinite before the weights change."""
+        """Train on one global batch, of which `micro_batches` are this rank's: of the n micro-batches those
+        numbered index, index + shares, … where (index, shares) = `ranks.data`.
+
+        Raises NonFinite, on all ranks, before the weights change.
+        """
         batches = [self.batch(rows) for rows in micro_batches]
-        units = sum(self.task.weight(batch) for batch in batches)
+        units, positions, slots, flops = self._sizes(batches)
         sums = _Sums(torch.zeros((), device=self.hardware.device))
+        index, shares = self.ranks.data
+        rounds = -(-self.plan.micro_batches // shares)
         self.task.train()
-        for micro, batch in enumerate(batches):
-            seed_micro_batch(self.plan.seed, step, micro)
+        for turn in range(rounds):
+            # Every rank takes part in every exchange: one with nothing left to do repeats, for nothing.
+            counts = turn < len(batches)
+            batch = batches[turn if counts else -1]
+            seed_micro_batch(self.plan.seed, step, index + turn * shares)
+            self.sharding.exchange_gradients(self.task, turn == rounds - 1)
             loss = self.task(batch)
-            (loss.total / max(units, 1)).backward()
-            sums.add(loss)
+            (loss.total / max(units, 1) if counts else 0 * loss.total).backward()
+            if counts:
+                sums.add(loss)
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
+        norm = self.sharding.norm(grads)
+        sums = sums.over(self.ranks)
         mean, grad_norm = float(sums.total) / max(units, 1), float(norm)
         if not (np.isfinite(mean) and np.isfinite(grad_norm)):
             self.optimizers.zero_grad()
             raise NonFinite(f"step {step}: loss {mean}, gradient norm {grad_norm}")
         if self.plan.train.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.plan.train.clip, norm)
+            clip(grads, self.plan.train.clip, norm)
         self.optimizers.set_factor(factor(self.plan.train.schedule, step, self.steps))
         self.optimizers.step()
         self.optimizers.zero_grad()
@@ -106,33 +122,53 @@ class Trainer:
             self.optimizers.lr,
             units,
             sums.means(units),
-            sum(self._positions(batch) for batch in batches),
-            sum(self._slots(batch) for batch in batches),
-            sum(self.factor * self.forward_flops(batch) for batch in batches),
+            positions,
+            slots,
+            flops,
         )
+
+    def _sizes(self, batches: Sequence[Batch]) -> tuple[int, int, int, float]:
+        """Units, positions, slots and FLOPs of the global batch."""
+        own = [
+            float(sum(self.task.weight(batch) for batch in batches)),
+            float(sum(self._positions(batch) for batch in batches)),
+            float(sum(self._slots(batch) for batch in batches)),
+            sum(self.factor * self.forward_flops(batch) for batch in batches),
+        ]
+        units, positions, slots, flops = self.ranks.sum_data(own)
+        return int(units), int(positions), int(slots), flops
 
     @torch.inference_mode()
     def evaluate(
-        self, micro_batches: Iterable[Rows | Arrays], *, last: bool = True
+        self, micro_batches: Iterable[tuple[int | None, Rows | Arrays]], *, last: bool = True
     ) -> tuple[dict[str, float], Report]:
-        """Means over the units of all batches (`loss` in nats, and the task's metrics), and what the task reports.
+        """Means over the units of all batches of all ranks (`loss` in nats, and the task's metrics), and what the
+        task reports.
 
         Draws the same random numbers each time. The `last` evaluation of a run shows the task more rows.
+
+        Args:
+            micro_batches: This rank's, with their numbers; None for one that only keeps the others company.
         """
         self.task.eval()
         limit = self.task.observed_at_last if last else self.task.observed_rows
         units, rows = 0, 0
         sums = _Sums(torch.zeros((), device=self.hardware.device))
         observed = []
-        for micro, group in enumerate(micro_batches):
+        for micro, group in micro_batches:
             batch = self.batch(group)
-            seed_micro_batch(self.plan.seed, -1, micro)
-            sums.add(self.task(batch))
+            seed_micro_batch(self.plan.seed, -1, micro or 0)
+            loss = self.task(batch)
+            if micro is None:
+                continue
+            sums.add(loss)
             units += self.task.weight(batch)
             if limit is None or rows < limit:
                 seen = self.task.observe(batch)
                 observed += [] if seen is None else [seen]
-            rows += _rows(batch)
+            rows += _rows(batch) * self.ranks.data[1]
+        sums, units = sums.over(self.ranks), int(self.ranks.sum_data([float(units)])[0])
+        observed = self.ranks.gather(observed)
         means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
         report = self.task.report(observed) if observed else Report()
         return {**means, **report.metrics, **self.task.derived(means)}, report
@@ -160,6 +196,21 @@ class Trainer:
 
     def _positions(self, batch: Batch) -> int:
         return int(batch["lengths"].sum()) if "lengths" in batch else self._slots(batch)
+
+    def whole_task(self) -> Task | None:
+        """The task in one piece, to use outside of training: on the first rank, where it is put together anew
+        if it is divided; None on the others. All ranks must call it.
+        """
+        if self.ranks.alone:
+            return self.task
+        state = {name: whole(tensor).cpu() for name, tensor in self.task.state_dict().items()}
+        if not self.ranks.first:
+            return None
+        task = build_task(self.plan, self._tokenizer)
+        hold_still(task, self.plan.tune, self.plan.seed)
+        task.load_state_dict(state)
+        task.compute_in(self.hardware.dtype)
+        return task.to(self.hardware.device)
 
     def weights(self) -> dict[str, Tensor]:
         """Every weight by name, as the modules hold them; what moves alone where the rest is the parent's."""
@@ -206,6 +257,25 @@ class _Sums:
                 self.own[name] = Mean(total + value.total.detach(), units + value.units.detach())
             else:
                 self.metrics[name] = self.metrics.get(name, 0) + value.detach()
+
+    def over(self, ranks: Ranks) -> "_Sums":
+        """Added up over the ranks."""
+        if ranks.alone:
+            return self
+        total, named = ranks.sum_data([float(self.total), float(len(self.metrics) + len(self.own))])
+        summed = _Sums(torch.tensor(total, dtype=torch.float64))
+        if not named:
+            return summed
+        own = [(name, float(total), float(units)) for name, (total, units) in self.own.items()]
+        shared = [(name, float(value), None) for name, value in self.metrics.items()]
+        for name, value, units in ranks.gather([*shared, *own]):
+            part = torch.tensor(value, dtype=torch.float64)
+            if units is None:
+                summed.metrics[name] = summed.metrics.get(name, 0) + part
+            else:
+                before = summed.own.get(name, (0, 0))
+                summed.own[name] = Mean(before[0] + part, before[1] + torch.tensor(units))
+        return summed
 
     def means(self, units: int) -> dict[str, float]:
         shared = {name: float(value) / max(units, 1) for name, value in self.metrics.items()}

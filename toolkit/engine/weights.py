@@ -3,16 +3,15 @@
 from pathlib import Path
 
 from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
-from toolkit.engine.checkpointing import PLAN, WEIGHTS
+from toolkit.engine.checkpointing import PLAN
+from toolkit.engine.tensors import WEIGHTS, read_tensors
 from toolkit.engine.tuning import saved_alone
 from toolkit.models.lora import merge_lora
 from toolkit.plan.plan import Plan
 from toolkit.spec.tune import LoraTune
-from toolkit.store.errors import BadFile, CorruptCheckpoint, UnknownCheckpoint
+from toolkit.store.errors import BadFile, UnknownCheckpoint
 from toolkit.store.lineage import locate
 from toolkit.store.manifest import Checkpoint, verify_files
 
@@ -28,10 +27,7 @@ def read_checkpoint_plan(checkpoint: Checkpoint) -> Plan:
 
 def read_own_weights(checkpoint: Checkpoint) -> dict[str, Tensor]:
     """What the checkpoint itself holds. Raises CorruptCheckpoint."""
-    try:
-        return load_file(checkpoint.path / WEIGHTS)
-    except (OSError, SafetensorError) as error:
-        raise CorruptCheckpoint(checkpoint.path, f"{WEIGHTS} can't be read: {error}") from error
+    return read_tensors(checkpoint.path, WEIGHTS)
 
 
 def read_weights(checkpoint: Checkpoint, *, verify: bool = True) -> dict[str, Tensor]:

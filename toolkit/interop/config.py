@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from toolkit.interop.encoders import ENCODERS
 from toolkit.interop.errors import InteropError
 from toolkit.spec.export import Family
 from toolkit.spec.model import PRESETS, Architecture, GPTArchitecture
@@ -12,6 +13,9 @@ ARCHITECTURES: dict[Family, str] = {
     "gpt2": "GPT2LMHeadModel",
     "llama": "LlamaForCausalLM",
     "qwen3": "Qwen3ForCausalLM",
+    "bert": "BertForMaskedLM",
+    "modernbert": "ModernBertForMaskedLM",
+    "vit": "ViTModel",
 }
 _TANH_GELU = ("gelu_new", "gelu_pytorch_tanh", "gelu_fast")
 _DEFAULT_HEAD_DIM_QWEN3 = 128
@@ -22,12 +26,13 @@ def write_config(family: Family, arch: Architecture, dtype: str) -> Config:
     config: Config = {
         "architectures": [ARCHITECTURES[family]],
         "model_type": family,
-        "vocab_size": arch.vocab_size,
-        "tie_word_embeddings": arch.tie_embeddings,
         # transformers 4 reads `torch_dtype`; 5 prefers `dtype` and still takes the older name.
         "dtype": dtype,
         "torch_dtype": dtype,
     }
+    if not isinstance(arch, GPTArchitecture):
+        return config | ENCODERS[arch.kind].write(arch)
+    config |= {"vocab_size": arch.vocab_size, "tie_word_embeddings": arch.tie_embeddings}
     if family == "gpt2":
         return config | {
             "n_positions": arch.max_sequence_length,
@@ -67,6 +72,10 @@ def read_config(config: Mapping[str, Any], source: str) -> tuple[Family, Archite
         known = ", ".join(ARCHITECTURES)
         raise InteropError(f"{source}: model_type {family!r} can't be read. Known families: {known}.")
     try:
+        if family in ENCODERS:
+            encoder, refusals = ENCODERS[family].read(config)
+            _refuse(source, refusals)
+            return family, encoder
         read = _read_gpt2(config, source) if family == "gpt2" else _read_llama(family, config, source)
     except KeyError as missing:
         raise InteropError(f"{source}: {missing.args[0]} is missing.") from missing

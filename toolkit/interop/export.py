@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from safetensors.torch import load_file
 
-from toolkit.engine.checkpointing import PLAN, TOKENIZER, WEIGHTS
+from toolkit.engine.checkpointing import PLAN, TOKENIZER
+from toolkit.engine.tensors import WEIGHTS, read_tensors
 from toolkit.interop.card import model_card
 from toolkit.interop.errors import InteropError
 from toolkit.interop.hugging_face import END_OF_TEXT, to_hugging_face
@@ -46,7 +46,7 @@ def export_checkpoint(checkpoint: Checkpoint, folder: Path, *, replace: bool = F
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.export")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        state = load_file(checkpoint.path / WEIGHTS)
+        state = read_tensors(checkpoint.path, WEIGHTS)
         end = END_OF_TEXT if tokenizer is None else _end_of_text(checkpoint.path / TOKENIZER)
         to_hugging_face(plan.architecture, state, tokenizer, draft, end_of_text=end)
         (draft / "README.md").write_text(model_card(plan, checkpoint), encoding="utf-8")

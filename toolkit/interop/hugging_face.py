@@ -1,4 +1,4 @@
-"""Folders that `AutoModelForCausalLM.from_pretrained` and `AutoTokenizer` open, written and read."""
+"""Folders that the Auto classes of `transformers` open, written and read."""
 
 import json
 import os
@@ -18,9 +18,10 @@ from toolkit.interop.errors import InteropError
 from toolkit.interop.layouts import from_family, to_family
 from toolkit.models.build import build_head, build_trunk
 from toolkit.spec.export import export_family, export_obstacle
-from toolkit.spec.model import Architecture
+from toolkit.spec.model import Architecture, GPTArchitecture
 
 END_OF_TEXT = "<|endoftext|>"
+MASK = "[MASK]"
 
 
 @dataclass(frozen=True)
@@ -56,14 +57,17 @@ def to_hugging_face(
     _check_state(arch, state, "the checkpoint")
     dtype_name = str(dtype).removeprefix("torch.")
     config = write_config(family, arch, dtype_name)
-    files: dict[str, Any] = {"config.json": config, "generation_config.json": {}}
+    files: dict[str, Any] = {"config.json": config}
+    if isinstance(arch, GPTArchitecture):
+        files["generation_config.json"] = {}
     if tokenizer is not None:
         contents = json.loads(tokenizer)
         end_id = _token_id(contents, end_of_text)
         if end_id is not None:
             ids = {"bos_token_id": end_id, "eos_token_id": end_id, "pad_token_id": end_id}
             config.update(ids)
-            files["generation_config.json"] = ids
+            if isinstance(arch, GPTArchitecture):
+                files["generation_config.json"] = ids
             contents = _beginning_with(contents, end_of_text, end_id)
         files["tokenizer.json"] = contents
         files["tokenizer_config.json"] = _tokenizer_config(arch, None if end_id is None else end_of_text)
@@ -85,7 +89,7 @@ def to_hugging_face(
 
 
 def from_hugging_face(folder: Path) -> ImportedModel:
-    """Read a GPT-2, Llama or Qwen 3 model from `folder`.
+    """Read a model of one of the known families from `folder`.
 
     Raises InteropError if it is of another kind, has no safetensors, or lacks a weight.
     """
@@ -135,7 +139,7 @@ def _check_state(arch: Architecture, state: Mapping[str, Tensor], source: str) -
         trunk = build_trunk(arch)
         head = build_head(arch, trunk)
     for prefix, module in (("trunk", trunk), ("head", head)):
-        for name, parameter in module.named_parameters(prefix):
+        for name, parameter in module.named_parameters(prefix) if module is not None else ():
             if name not in state:
                 raise InteropError(f"{source}: has no {name}.")
             if state[name].shape != parameter.shape:
@@ -158,6 +162,8 @@ def _tokenizer_config(arch: Architecture, end_of_text: str | None) -> dict[str, 
     }
     if end_of_text is not None:
         config |= dict.fromkeys(("bos_token", "eos_token", "pad_token"), end_of_text)
+        if not isinstance(arch, GPTArchitecture):
+            config |= dict.fromkeys(("cls_token", "sep_token"), end_of_text) | {"mask_token": MASK}
     return config
 
 

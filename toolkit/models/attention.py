@@ -10,13 +10,16 @@ BLOCK = 128
 """Queries of a block on CPUs; below twice as many tokens a split brings nothing."""
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, dropout: float = 0.0) -> Tensor:
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, *, causal: bool, mask: Tensor | None = None, dropout: float = 0.0
+) -> Tensor:
     """Softmax(q k^T / sqrt(head_dim)) v.
 
     `q` is (batch, heads, queries, head_dim); `k` and `v` are (batch, kv_heads, keys, head_dim), where
     kv_heads divides heads (grouped queries, Ainslie 2023). Causal attention is aligned to the end: with
     fewer queries than keys, the last query sees every key. `dropout` acts on the attention weights whenever
-    it is above zero. Returns (batch, heads, queries, head_dim).
+    it is above zero. `mask`, which broadcasts to (batch, heads, queries, keys), is true where a query may see
+    a key; without `causal` only. Returns (batch, heads, queries, head_dim).
     """
     queries, keys = q.shape[2], k.shape[2]
     groups = q.shape[1] // k.shape[1]
@@ -27,7 +30,6 @@ def attend(q: Tensor, k: Tensor, v: Tensor, *, causal: bool, dropout: float = 0.
             k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
         out: Tensor = _BlockedCausal.apply(q, k, v)  # type: ignore[no-untyped-call]
         return out
-    mask = None
     if causal and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril_(keys - queries)
     return F.scaled_dot_product_attention(

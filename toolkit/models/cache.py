@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from toolkit.spec.model import Architecture
+from toolkit.spec.model import GPTArchitecture
 
 
 class KVCache:
@@ -15,7 +15,7 @@ class KVCache:
 
     def __init__(
         self,
-        arch: Architecture,
+        arch: GPTArchitecture,
         *,
         batch: int = 1,
         capacity: int | None = None,

@@ -6,13 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.build import build_head, build_trunk
+from toolkit.models.build import build_head
 from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy
 from toolkit.models.generate import generate
 from toolkit.models.initialise import initialise
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Loss, Task
 from toolkit.models.trunk import GPTTrunk
+from toolkit.spec.model import GPTArchitecture
 
 
 class LanguageTask(Task):
@@ -23,10 +24,13 @@ class LanguageTask(Task):
 
     def __init__(self, section: Any, given: Given) -> None:
         super().__init__()
+        arch = given.architecture
+        if not isinstance(arch, GPTArchitecture):
+            raise TypeError(f'{section.kind} needs a model of kind "gpt", and not "{arch.kind}".')
         self.given = given
-        self.architecture = given.architecture
-        self.trunk = build_trunk(given.architecture)
-        self.head = build_head(given.architecture, self.trunk)
+        self.architecture = arch
+        self.trunk = GPTTrunk(arch)
+        self.head = build_head(arch, self.trunk)
 
     def weight(self, batch: Batch) -> int:
         return int((batch["targets"] != IGNORED).sum())

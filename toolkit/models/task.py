@@ -35,12 +35,25 @@ class Loss:
 
 
 @dataclass(frozen=True)
+class Embeddings:
+    """Vectors of held-out rows, to be looked at in TensorBoard's projector."""
+
+    vectors: NDArray[np.float32]
+    """(rows, d_model)."""
+    labels: tuple[str, ...] = ()
+    """One a row, where the data has labels."""
+    thumbnails: NDArray[np.uint8] | None = None
+    """(rows, height, width, 3)."""
+
+
+@dataclass(frozen=True)
 class Report:
     """What an evaluation tells beside means."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """By name, (height, width, 3)."""
+    embeddings: Embeddings | None = None
     samples: tuple[tuple[str, str], ...] = ()
     """Some of what the model wrote: the prompt, and the text after it."""
 
@@ -61,23 +74,13 @@ class Vocabulary(Protocol):
     @property
     def end_of_text_id(self) -> int: ...
     @property
-    def chat_template(self) -> str | None: ...
+    def mask_id(self) -> int | None: ...
     @property
-    def end_of_text(self) -> str: ...
+    def special_ids(self) -> tuple[int, ...]: ...
     @property
-    def special_tokens(self) -> Mapping[str, int]: ...
+    def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]: ...
     def encode(self, text: str) -> list[int]: ...
-    def encode_markup(self, text: str) -> list[int]: ...
-    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]: ...
     def decode(self, ids: Iterable[int]) -> str: ...
-    def decoder(self) -> "Pieces": ...
-
-
-class Pieces(Protocol):
-    """A stream of ids as a stream of text."""
-
-    def push(self, token_id: int) -> str: ...
-    def flush(self) -> str: ...
 
 
 class Given(NamedTuple):

@@ -14,7 +14,7 @@ from toolkit.models.blocks import Block
 from toolkit.models.cache import KVCache
 from toolkit.models.norms import build_norm
 from toolkit.models.positions import RotaryPositions, Rotation
-from toolkit.spec.model import Architecture
+from toolkit.spec.model import Architecture, GPTArchitecture
 
 
 class Embedding(nn.Module):
@@ -63,8 +63,9 @@ class GPTTrunk(Trunk):
     """A decoder's body."""
 
     causal = True
+    arch: GPTArchitecture
 
-    def __init__(self, arch: Architecture) -> None:
+    def __init__(self, arch: GPTArchitecture) -> None:
         super().__init__(arch)
         self.embed = Embedding(arch.vocab_size, arch.d_model)
         self.positions = (
@@ -78,7 +79,9 @@ class GPTTrunk(Trunk):
         self.blocks = nn.ModuleList(Block(arch, layer) for layer in range(arch.n_layers))
         self.norm = build_norm(arch)
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, cache: KVCache | None = None) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor | None = None, *, cache: KVCache | None = None
+    ) -> Tensor:
         """Padding needs no mask, as it stands behind what is real. With a cache, `inputs` continue what it
         holds. Raises ValueError past `arch.max_sequence_length`.
         """

@@ -1,7 +1,8 @@
 """Floating-point operations of a step, counted from the shapes; a multiply-add is two."""
 
 from toolkit.plan.sizes import block_matrices
-from toolkit.spec.model import Architecture
+from toolkit.spec.architecture import BlockArchitecture
+from toolkit.spec.model import Architecture, GPTArchitecture, ModernBERTArchitecture, ViTArchitecture
 from toolkit.spec.tune import HeadTune, LoraTune, TopTune, Tune
 
 BACKWARD_PER_FORWARD = 2
@@ -11,22 +12,36 @@ BACKWARD_PER_FORWARD = 2
 def forward_flops_per_token(arch: Architecture, sequence_length: int) -> float:
     """Operations of the forward pass for a token of a row of `sequence_length` tokens, the average one.
 
-    Counts every matrix product: projections, feed-forward, attention and the output head (tied or not).
-    Embedding look-ups, norms and activations are left out: together they are a few per mille.
+    Counts every matrix product: projections, feed-forward, attention, patches, and of a GPT the output head (tied
+    or not). Embedding look-ups, norms and activations are left out: together they are a few per mille.
     """
-    matrices = arch.n_layers * block_matrices(arch) + arch.vocab_size * arch.d_model
-    return 2 * matrices + arch.n_layers * attention_flops_per_token(arch, sequence_length)
+    matrices = float(arch.n_layers * block_matrices(arch))
+    if isinstance(arch, GPTArchitecture):
+        matrices += arch.vocab_size * arch.d_model
+    if isinstance(arch, ViTArchitecture):
+        matrices += arch.patch_values * arch.d_model * arch.n_patches / arch.max_sequence_length
+    layers = [attention_flops_per_token(arch, sequence_length, layer) for layer in range(arch.n_layers)]
+    return 2 * matrices + sum(layers)
 
 
-def attention_flops_per_token(arch: Architecture, sequence_length: int) -> float:
-    """Scores and weighted values of one block. Causal: a token sees (sequence_length + 1) / 2 on average."""
-    seen = (sequence_length + 1) / 2
+def attention_flops_per_token(arch: BlockArchitecture, sequence_length: int, layer: int = 0) -> float:
+    """Scores and weighted values of a block, for the keys that a token sees on average.
+
+    Causal: (sequence_length + 1) / 2; local: those in the window, of which the row's ends have fewer.
+    """
+    reach = sequence_length - 1
+    if isinstance(arch, ModernBERTArchitecture) and arch.is_local(layer):
+        reach = min(reach, arch.window // 2)
+    seen = 1 + 2 * reach - reach * (reach + 1) / sequence_length
+    if isinstance(arch, GPTArchitecture):
+        seen = (sequence_length + 1) / 2
     return 2 * 2 * arch.n_heads * arch.head_dim * seen
 
 
 def own_head_flops(arch: Architecture, outputs: int, sequence_length: int) -> float:
     """What changes for a token when a head of `outputs` on one vector a row replaces the language-model head."""
-    return 2 * arch.d_model * (outputs / sequence_length - arch.vocab_size) if outputs else 0.0
+    replaced = arch.vocab_size if isinstance(arch, GPTArchitecture) else 0  # others are counted without one
+    return 2 * arch.d_model * (outputs / sequence_length - replaced) if outputs else 0.0
 
 
 def training_factor(tune: Tune | None, n_layers: int) -> float:

@@ -19,6 +19,7 @@ from toolkit.plan.length import (
 )
 from toolkit.plan.machine import Machine, Precision
 from toolkit.plan.memory import Memory, choose_micro_batch
+from toolkit.plan.objectives import objective_flops, objective_memory, objective_parameters
 from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.probe import ProbeRecord, find_probe
 from toolkit.plan.recipe import make_recipe
@@ -28,10 +29,10 @@ from toolkit.plan.warnings import find_warnings
 from toolkit.spec.data import Data
 from toolkit.spec.duration import Interval
 from toolkit.spec.model import Architecture
-from toolkit.spec.objective import Objective
+from toolkit.spec.objective import WHOLE_BATCH, Objective
 from toolkit.spec.run import Run
 from toolkit.spec.spec import PRETRAIN, Spec
-from toolkit.spec.target import Finetune
+from toolkit.spec.target import Finetune, Target
 from toolkit.spec.train import Train
 from toolkit.spec.tune import Tune
 from toolkit.store.runs import runs_root
@@ -149,8 +150,10 @@ def make_plan(
     recipe = make_recipe(spec, stage, parent, facts)
     arch, train, tune = recipe.architecture, recipe.train, recipe.tune
     labels = facts.labels if facts else ()
-    outputs = None if tune is None else recipe.task.outputs(len(labels))  # type: ignore[union-attr]
-    parameters = task_parameters(arch, outputs)
+    target = recipe.task if isinstance(recipe.task, Target) else None
+    objective = None if isinstance(recipe.task, Target) else recipe.task
+    outputs = None if target is None else target.outputs(len(labels))
+    parameters = objective_parameters(arch, objective) if objective else task_parameters(arch, outputs)
     length = recipe.sequence_length
     row_length = math.ceil(facts.mean_length) if facts and facts.mean_length else length
     longest = facts.longest if facts and facts.longest else length
@@ -164,9 +167,11 @@ def make_plan(
     )
     tokens = None if steps is None else steps * batch_rows * row_length
     factor = training_factor(tune, arch.n_layers)
-    flops_per_token = factor * forward_flops_per_token(arch, row_length)
-    if outputs is not None:
-        flops_per_token += factor * own_head_flops(arch, outputs, row_length)
+    if objective is not None:
+        flops_per_token = factor * objective_flops(arch, objective, row_length) / row_length
+    else:
+        forward = forward_flops_per_token(arch, row_length)
+        flops_per_token = factor * (forward + own_head_flops(arch, outputs or 0, row_length))
 
     def every(interval: Interval) -> Every | None:
         return resolve_interval(interval, batch_rows=batch_rows, sequence_length=row_length, facts=facts)
@@ -177,6 +182,17 @@ def make_plan(
     precision = machine.resolve_precision(run.precision, device)
 
     def memory(rows: int) -> Memory:
+        if objective is not None:
+            return objective_memory(
+                arch,
+                objective,
+                rows=rows,
+                sequence_length=longest,
+                precision=precision,
+                device=device,
+                optimizer=train.optimizer,
+                accumulates=rows < batch_rows,
+            )
         return tuned_memory(
             arch,
             tune,
@@ -190,9 +206,15 @@ def make_plan(
         )
 
     micro_batch = min(run.micro_batch or batch_rows, batch_rows)
-    if run.micro_batch is None:
+    whole = recipe.task.kind in WHOLE_BATCH
+    if run.micro_batch is None or whole:
         micro_batch = choose_micro_batch(
-            memory, batch_rows=batch_rows, sequence_length=longest, device=device, machine=machine
+            memory,
+            batch_rows=batch_rows,
+            sequence_length=longest,
+            device=device,
+            machine=machine,
+            whole=whole,
         )
     plan = Plan(
         name=spec.name,

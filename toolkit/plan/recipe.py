@@ -55,9 +55,15 @@ def _pretraining(spec: Spec, facts: CorpusFacts | None) -> Recipe:
     assert spec.model is not None
     assert spec.objective is not None
     assert spec.train is not None
-    length = spec.data.sequence_length
-    vocab_size = vocabulary_size(spec.data.tokenizer, facts)
-    arch = resolve_architecture(spec.model, vocab_size=vocab_size, sequence_length=length)
+    length, text = spec.data.sequence_length, spec.data.modality == "text"
+    arch = resolve_architecture(
+        spec.model,
+        vocab_size=vocabulary_size(spec.data.tokenizer, facts) if text else 0,
+        sequence_length=length,
+        image_shape=spec.data.image_shape,
+    )
+    if not text:
+        length = arch.max_sequence_length
     identity = fingerprint(plan_identity(spec, arch))
     return Recipe(spec.objective, spec.data, arch, spec.train, None, "", None, length, identity)
 

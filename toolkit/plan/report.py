@@ -6,6 +6,7 @@ from typing import NamedTuple
 from toolkit.plan.figures import flop, length_of_time, short, size
 from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
+from toolkit.spec.model import ViTArchitecture
 
 UNPREPARED = "not known before the data is prepared"
 
@@ -65,7 +66,11 @@ def _model(plan: Plan) -> str:
     heads = f"{arch.n_heads} heads"
     if arch.n_kv_heads != arch.n_heads:
         heads += f" ({arch.n_kv_heads} KV)"
-    return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, vocabulary {arch.vocab_size:,}"
+    reads = f"vocabulary {arch.vocab_size:,}"
+    if isinstance(arch, ViTArchitecture):
+        colour = "" if arch.channels == 3 else ", grey"
+        reads = f"{arch.n_patches} patches of {arch.height}x{arch.width}{colour}"
+    return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, {reads}"
 
 
 def _parent(plan: Plan) -> str:
@@ -110,7 +115,8 @@ def _length(plan: Plan) -> str:
 
 
 def _batch(plan: Plan) -> str:
-    text = f"{plan.batch_rows} rows of {plan.row_length} tokens"
+    unit = "tokens" if plan.vocab_size else "positions"
+    text = f"{plan.batch_rows} rows of {plan.row_length} {unit}"
     if plan.micro_batches > 1:
         text += f", {plan.micro_batch} at once"
     return f"{text}, {plan.precision} on {plan.device}"

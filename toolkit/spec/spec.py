@@ -2,9 +2,9 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from toolkit.spec.data import Data
 from toolkit.spec.model import Model
@@ -12,6 +12,7 @@ from toolkit.spec.objective import Objective
 from toolkit.spec.run import Run
 from toolkit.spec.section import Allowed, Conflict, Section
 from toolkit.spec.target import Finetune
+from toolkit.spec.together import completed_data, completed_objective, disagreements
 from toolkit.spec.train import Train
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -46,6 +47,13 @@ class Spec(Section):
     finetune: Mapping[str, Finetune] = Field(default_factory=dict)
     """Fine-tune targets, by the name of their stage."""
 
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        # In place, as the value under validation can't be replaced by another.
+        object.__setattr__(self, "data", completed_data(self.data, self.objective))
+        object.__setattr__(self, "objective", completed_objective(self.objective, self.data))
+        return self
+
     @property
     def stages(self) -> tuple[str, ...]:
         """Names of the stages; a parent within the spec stands before its children."""
@@ -72,12 +80,15 @@ class Spec(Section):
                     )
             if not self.finetune:
                 yield Conflict(("parent",), "a parent alone trains nothing. Add a [finetune.NAME] table.")
+        yield from disagreements(self)
         yield from self._lengths()
         yield from self._stages()
 
     def _lengths(self) -> Iterator[Conflict]:
         rows = self.data.sequence_length
-        limit = self.model.max_sequence_length if self.model else None
+        if self.data.modality != "text":
+            return
+        limit = getattr(self.model, "max_sequence_length", None)
         if limit is not None and rows > limit:
             yield Conflict(
                 ("data.sequence_length", "model.max_sequence_length"),

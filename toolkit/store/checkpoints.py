@@ -27,6 +27,7 @@ from toolkit.store.manifest import (
     FOLDER,
     MANIFEST,
     Checkpoint,
+    Entry,
     Parent,
     parse_manifest,
     read_checkpoint,
@@ -51,13 +52,14 @@ class CheckpointStore:
     def commit(
         self,
         step: int,
-        write: Callable[[Path], None],
+        write: Callable[[Path], Mapping[str, Entry] | None],
         *,
         info: Mapping[str, Any],
         parents: Sequence[Parent] = (),
         before_rename: Callable[[], None] = lambda: None,
     ) -> Checkpoint:
-        """Have `write` fill a folder and make that the checkpoint of `step`.
+        """Have `write` fill a folder and make that the checkpoint of `step`. Of files that are hashed and
+        synced already it returns the entries.
 
         `info` is kept in the manifest (its `metrics`, by name, decide which is best). `before_rename` is
         where the lease is checked; whatever it raises leaves nothing behind. An intact checkpoint
@@ -76,8 +78,8 @@ class CheckpointStore:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             beside.mkdir()
-            write(beside)
-            seal(beside, step, info, parents)
+            known = write(beside)
+            seal(beside, step, info, parents, known)
             before_rename()
             beside.rename(target)
         except BaseException as error:

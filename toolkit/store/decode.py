@@ -26,6 +26,8 @@ class Layout:
     step_bytes: int
     tags: tuple[str, ...]
     value_at: tuple[int, ...]
+    value_type: tuple[str, ...]
+    """NumPy's `<f4`, or `<f8` for what TensorFlow wrote in double precision."""
     starts: bool
     """Whether it is a SessionLog.START."""
 
@@ -47,7 +49,8 @@ def read_blocks(data: bytes) -> tuple[list[Block], int]:
     Torn or damaged records are passed over, up to the next sound one.
     """
     runs, done = frame(data)
-    return [block for run in runs for block in _decode(data, run)], done
+    with np.errstate(over="ignore"):  # a double too large for float32 is infinite
+        return [block for run in runs for block in _decode(data, run)], done
 
 
 def _decode(data: bytes, run: Run) -> Iterator[Block]:
@@ -79,8 +82,8 @@ def _alike(rows: NDArray[np.uint8], layout: Layout) -> int:
         fixed[layout.wall_at : layout.wall_at + 8] = 0
     if layout.step_at >= 0:
         fixed[layout.step_at : layout.step_at + layout.step_bytes] = 0x80
-    for place in layout.value_at:
-        fixed[place : place + 4] = 0
+    for place, kind in zip(layout.value_at, layout.value_type, strict=True):
+        fixed[place : place + int(kind[2])] = 0
     count, window = 1, _WINDOW
     while count < len(rows):
         equal = (((rows[count : count + window] ^ rows[0]) & fixed) == 0).all(axis=1)
@@ -101,15 +104,18 @@ def _columns(rows: NDArray[np.uint8], layout: Layout) -> Block:
     if layout.wall_at >= 0:
         wall = np.ascontiguousarray(rows[:, layout.wall_at : layout.wall_at + 8]).view("<f8")[:, 0]
     values = np.empty((count, len(layout.tags)), np.float32)
-    for index, place in enumerate(layout.value_at):
-        values[:, index] = np.ascontiguousarray(rows[:, place : place + 4]).view("<f4")[:, 0]
+    for index, (place, kind) in enumerate(zip(layout.value_at, layout.value_type, strict=True)):
+        values[:, index] = np.ascontiguousarray(rows[:, place : place + int(kind[2])]).view(kind)[:, 0]
     return Block(layout.tags, steps.view(np.int64), wall, values, layout.starts)
 
 
 def _single(data: bytes, start: int, layout: Layout) -> Block:
     step, _ = _varint(data, start + layout.step_at) if layout.step_at >= 0 else (0, 0)
     wall = struct.unpack_from("<d", data, start + layout.wall_at)[0] if layout.wall_at >= 0 else 0.0
-    values = [struct.unpack_from("<f", data, start + place)[0] for place in layout.value_at]
+    values = [
+        np.frombuffer(data, kind, 1, start + place)[0]
+        for place, kind in zip(layout.value_at, layout.value_type, strict=True)
+    ]
     signed = step - (1 << 64) if step >= 1 << 63 else step
     return Block(
         layout.tags,
@@ -125,8 +131,7 @@ def parse(data: bytes, start: int, end: int) -> Layout:
     wall_at = step_at = -1
     step_bytes = 0
     starts = False
-    tags: list[str] = []
-    value_at: list[int] = []
+    values: list[tuple[str, int, str]] = []
     for number, kind, at, until in _fields(data, start, end):
         if number == 1 and kind == 1:
             wall_at = at - start
@@ -134,25 +139,56 @@ def parse(data: bytes, start: int, end: int) -> Layout:
             step_at, step_bytes = at - start, until - at
         elif number == 5 and kind == 2:
             for inner, inner_kind, value, value_end in _fields(data, at, until):
-                if inner == 1 and inner_kind == 2:
-                    _scalar(data, start, value, value_end, tags, value_at)
+                if inner == 1 and inner_kind == 2 and (scalar := _scalar(data, value, value_end)):
+                    values.append(scalar)
         elif number == 7 and kind == 2:
             for inner, inner_kind, value, _ in _fields(data, at, until):
                 starts = starts or (inner == 1 and inner_kind == 0 and data[value] == START)
-    return Layout(wall_at, step_at, step_bytes, tuple(tags), tuple(value_at), starts)
+    tags = tuple(tag for tag, _, _ in values)
+    places = tuple(place - start for _, place, _ in values)
+    return Layout(wall_at, step_at, step_bytes, tags, places, tuple(kind for _, _, kind in values), starts)
 
 
-def _scalar(data: bytes, start: int, at: int, end: int, tags: list[str], value_at: list[int]) -> None:
-    """Note the `Summary.Value` between `at` and `end` if it is a plain scalar."""
-    tag, place = None, -1
+def _scalar(data: bytes, at: int, end: int) -> tuple[str, int, str] | None:
+    """Tag, place and type of the `Summary.Value` between `at` and `end` if it is a scalar."""
+    tag, place, tensor, plugin = None, None, None, b""
     for number, kind, value, until in _fields(data, at, end):
         if number == 1 and kind == 2:
             tag = data[value:until].decode()
         elif number == 2 and kind == 5:
-            place = value - start
-    if tag is not None and place >= 0:
-        tags.append(tag)
-        value_at.append(place)
+            place = value
+        elif number == 8 and kind == 2:
+            tensor = value, until
+        elif number == 9 and kind == 2:
+            plugin = _plugin(data, value, until)
+    if tag is not None and place is not None:
+        return tag, place, "<f4"
+    if tag is None or tensor is None or plugin != b"scalars":
+        return None
+    found = _tensor(data, *tensor)
+    return (tag, *found) if found else None
+
+
+def _plugin(data: bytes, at: int, end: int) -> bytes:
+    """The plugin's name in the `SummaryMetadata` between `at` and `end`."""
+    for number, kind, value, until in _fields(data, at, end):
+        if number == 1 and kind == 2:
+            for inner, inner_kind, name, name_end in _fields(data, value, until):
+                if inner == 1 and inner_kind == 2:
+                    return data[name:name_end]
+    return b""
+
+
+def _tensor(data: bytes, at: int, end: int) -> tuple[int, str] | None:
+    """Place and type of the only element of the `TensorProto` there, as TensorFlow 2 writes scalars."""
+    sizes = {1: 4, 2: 8}  # DT_FLOAT and DT_DOUBLE
+    dtype = 0
+    for number, kind, value, until in _fields(data, at, end):
+        if number == 1 and kind == 0:
+            dtype = data[value]
+        elif number in (4, 5, 6) and kind in (1, 2, 5) and until - value == sizes.get(dtype):
+            return value, f"<f{sizes[dtype]}"
+    return None
 
 
 def _fields(data: bytes, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:

@@ -32,6 +32,13 @@ class Process:
             return None
         return _started(self.pid) == self.started
 
+    def suspended(self) -> bool:
+        """Whether it is seen to be stopped by a signal such as SIGSTOP. Call it for one that is alive."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()[0] in "Tt"
+        except (OSError, IndexError):
+            return False
+
 
 @cache
 def _boot() -> str:

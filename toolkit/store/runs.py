@@ -85,12 +85,23 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def submission(self) -> Path:
+        """Which job of a batch system carries the run out."""
+        return self.path / "submit.json"
+
+    @property
+    def stacks(self) -> Path:
+        """The folder of the stacks of ranks that hung."""
+        return self.path / "stacks"
+
+    @property
     def requests(self) -> Path:
         return self.path / "requests"
 
     def exists(self) -> bool:
-        """Whether a run was ever started here."""
-        return self.plan.is_file() or self.status.is_file() or self.events.is_file()
+        """Whether a run was ever started or submitted here."""
+        signs = (self.plan, self.status, self.events, self.submission)
+        return any(path.is_file() for path in signs)
 
     def create(self) -> None:
         """Make the folder and those within it. Raises StoreError where a link leads out of the root."""

@@ -1,4 +1,4 @@
-"""Where a run stands: what it last said of itself, and whether anyone is still behind that."""
+"""Where a run stands: what it last said of itself. `health` tells whether anyone is still behind that."""
 
 import os
 import socket
@@ -9,13 +9,10 @@ from pydantic import Field, ValidationError
 
 from toolkit.store.atomic import read_json, to_json, write_atomic
 from toolkit.store.errors import BadFile
-from toolkit.store.heartbeat import Record, last_sign
-from toolkit.store.lease import read_holder
+from toolkit.store.heartbeat import Record
 from toolkit.store.runs import RunFolder
 
 State = Literal["preparing", "running", "stopped", "failed", "finished"]
-SILENCE = 300.0
-"""Seconds without a heartbeat after which a process on another host counts as gone."""
 
 
 class Best(Record):
@@ -60,25 +57,6 @@ def read_status(run: RunFolder) -> Status | None:
         return None
     except ValidationError as error:
         raise BadFile(run.status, _first_problem(error)) from error
-
-
-def run_state(run: RunFolder) -> State | Literal["dead", "empty"]:
-    """The state in the status, but `dead` if that says the run goes on and its holder is gone;
-    `empty` without a status. A holder on another host is judged by its heartbeat. Raises BadFile."""
-    status = read_status(run)
-    if status is None:
-        return "empty"
-    if status.state not in ("preparing", "running"):
-        return status.state
-    holder = read_holder(run)
-    if holder is None:
-        # The lease may have been let go between the two readings, with the status finished before it.
-        again = read_status(run)
-        return again.state if again and again.state not in ("preparing", "running") else "dead"
-    alive = holder.process.alive()
-    if alive is None:
-        alive = time.time() - max(last_sign(run), holder.since, status.time) < SILENCE
-    return status.state if alive else "dead"
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -9,7 +9,7 @@ import torch
 from toolkit.models.cross_entropy import IGNORED
 from toolkit.models.task import Batch, Report
 from toolkit.spec.chat_template import DEFAULT_TEMPLATE, ChatTemplate, Message, Segment
-from toolkit.targets.target import Example, Form, Values, field_of, text_of
+from toolkit.targets.target import Example, Form, Reader, Values, field_of, text_of
 from toolkit.targets.words import Pair, WordsTask, Written, fields, pairs, room, shown
 
 SHORT = 32
@@ -108,7 +108,7 @@ class Conversation:
     """Conversations as ids: by a template, with the tokenizer's special tokens where the template names them and
     nowhere else."""
 
-    def __init__(self, template: str, tokenizer: Any) -> None:
+    def __init__(self, template: str, tokenizer: Reader) -> None:
         self._tokenizer = tokenizer
         self._template = ChatTemplate(template, tokenizer.end_of_text)
         self._special = frozenset(tokenizer.special_tokens.values())
@@ -227,13 +227,16 @@ class ChatTask(WordsTask):
     def __init__(self, section: Any, given: Any) -> None:
         super().__init__(section, given)
         self._plain = section.prompt_key is not None
-        template = section.template or (given.tokenizer and given.tokenizer.chat_template) or DEFAULT_TEMPLATE
-        self.conversation = Conversation(template, given.tokenizer) if given.tokenizer else None
-        self._stop_ids = self.conversation.stop_ids if self.conversation else frozenset()
+        self._template: str | None = section.template
+
+    @cached_property
+    def conversation(self) -> Conversation:
+        template = self._template or self.tokenizer.chat_template or DEFAULT_TEMPLATE
+        return Conversation(template, self.tokenizer)
 
     @property
     def stop_ids(self) -> frozenset[int]:
-        return super().stop_ids if self._plain else self._stop_ids
+        return super().stop_ids if self._plain else self.conversation.stop_ids
 
     def prompt(self, text: str) -> list[int]:
         """The text as a question; as it stands where the rows are prompts and completions."""
@@ -241,7 +244,7 @@ class ChatTask(WordsTask):
 
     def ask(self, messages: Sequence[Message]) -> list[int]:
         """A conversation up to where the model goes on. Raises ValueError for one that the template refuses."""
-        if self._plain or self.conversation is None:
+        if self._plain:
             return super().prompt(messages[-1]["content"])
         return self.conversation.asked(messages)
 

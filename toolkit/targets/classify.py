@@ -23,7 +23,8 @@ class ClassifyForm(Form):
         if self.section.labels:
             return tuple(self.section.labels)
         key = self.section.label_key
-        found = {as_label(row[key]) for row in rows if row.get(key) is not None}
+        # What is no label at all is for `example` to refuse, which knows whether to pass over it.
+        found = {str(row[key]) for row in rows if isinstance(row.get(key), str | int)}
         if len(found) < 2:
             raise ValueError(f'field "{key}" holds {len(found)} different labels; two or more are needed')
         numbers = all(label.removeprefix("-").isdecimal() for label in found)

@@ -13,10 +13,33 @@ from toolkit.models.build import build_trunk
 from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
 from toolkit.models.structure import structure_flops
-from toolkit.models.task import Batch, Given, Task
+from toolkit.models.task import Batch, Given, Task, Vocabulary
 from toolkit.spec.target import Finetune
 
 Values = Mapping[str, Any]
+
+
+class Pieces(Protocol):
+    """A stream of ids as a stream of text."""
+
+    def push(self, token_id: int) -> str: ...
+    def flush(self) -> str: ...
+
+
+class Reader(Vocabulary, Protocol):
+    """What targets ask of a tokenizer of text."""
+
+    @property
+    def end_of_text(self) -> str: ...
+    @property
+    def special_tokens(self) -> Mapping[str, int]: ...
+    @property
+    def chat_template(self) -> str | None: ...
+    def guard(self, text: str) -> str: ...
+    def encode_markup(self, text: str) -> list[int]: ...
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]: ...
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]: ...
+    def decoder(self) -> Pieces: ...
 
 
 class Encoded(Protocol):
@@ -104,9 +127,9 @@ class Form:
         return answer
 
     @property
-    def tokenizer(self) -> Any:
+    def tokenizer(self) -> Reader:
         """The parent's. Raises ValueError where it reads no text."""
-        found = getattr(self.encoder, "tokenizer", None)
+        found: Reader | None = getattr(self.encoder, "tokenizer", None)
         if found is None:
             raise ValueError(f'"{self.section.kind}" reads text, and its parent does not')
         return found

@@ -1,13 +1,13 @@
 """What targets that write text have in common: rows of a prompt and what follows it, and greedy answers."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from toolkit.models.cross_entropy import IGNORED
 from toolkit.models.greedy import greedy
 from toolkit.models.language import LanguageTask
-from toolkit.models.task import Batch, Vocabulary
-from toolkit.targets.target import TargetTask
+from toolkit.models.task import Batch
+from toolkit.targets.target import Reader, TargetTask
 
 SHOWN = 3
 """Rows whose text an evaluation shows."""
@@ -68,9 +68,9 @@ class WordsTask(LanguageTask, TargetTask):
     """Tokens of a predicted text, at most."""
 
     @property
-    def tokenizer(self) -> Vocabulary:
+    def tokenizer(self) -> Reader:
         assert self.given.tokenizer is not None, "a language model reads text"
-        return self.given.tokenizer
+        return cast(Reader, self.given.tokenizer)
 
     @property
     def stop_ids(self) -> frozenset[int]:

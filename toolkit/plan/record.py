@@ -1,4 +1,4 @@
-"""What the files of a run say of it, for the commands that read."""
+"""What the files of a run say of it, for the commands that read and the dashboard."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,11 +16,11 @@ from toolkit.store.atomic import read_json
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.errors import BadFile
 from toolkit.store.events import read_events
+from toolkit.store.health import check_health
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
-from toolkit.store.status import Status, read_status, run_state
+from toolkit.store.status import Status
 
-ACTIVE = ("preparing", "running")
 UNREADABLE = "unreadable"
 ENDS = ("finished", "stopped", "failed")
 MEASURED = ("tokens", "flops", "seconds")
@@ -30,7 +30,8 @@ MEASURED = ("tokens", "flops", "seconds")
 def read_state(run: RunFolder) -> tuple[str, Status | None]:
     """The run's state in a word and its status; `unreadable` where the status is damaged."""
     try:
-        return run_state(run), read_status(run)
+        health, status = check_health(run)
+        return health.condition, status
     except BadFile:
         return UNREADABLE, None
 

@@ -1,0 +1,99 @@
+"""The dashboard in a pseudo-terminal, as a user has it: what it sends, and what it does when that goes away."""
+
+import contextlib
+import fcntl
+import os
+import pty
+import select
+import signal
+import struct
+import sys
+import termios
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).parents[2]
+
+
+class Terminal:
+    """A process in a terminal of so many columns and rows. It answers nothing, as a dumb link does."""
+
+    def __init__(
+        self,
+        *arguments: str | Path,
+        columns: int = 80,
+        rows: int = 24,
+        cwd: Path | None = None,
+        **environment: str,
+    ) -> None:
+        self.received = b""
+        self.pid, self.descriptor = pty.fork()
+        if self.pid == 0:
+            if cwd:
+                os.chdir(cwd)
+            known = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLORTERM", "TK_RUNS")}
+            defaults = {
+                "TERM": "xterm-256color",
+                "PYTHONPATH": str(ROOT),
+                "OMP_NUM_THREADS": "1",
+                "XDG_CONFIG_HOME": "/nonexistent",
+                "LANG": "C.UTF-8",
+            }
+            command = [sys.executable, "-m", "toolkit", "dash", *map(str, arguments)]
+            os.execve(sys.executable, command, {**known, **defaults, **environment})
+        fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+        self.began = time.monotonic()
+
+    def read(self, seconds: float, until: bytes | None = None) -> bytes:
+        """What it sends in so many seconds, or until it has sent something."""
+        data = b""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            ready, _, _ = select.select([self.descriptor], [], [], min(left, 0.05))
+            if ready:
+                try:
+                    part = os.read(self.descriptor, 1 << 16)
+                except OSError:
+                    break
+                if not part:
+                    break
+                data += part
+                if until is not None and until in self.received + data:
+                    break
+        self.received += data
+        return data
+
+    def send(self, keys: str) -> None:
+        os.write(self.descriptor, keys.encode())
+
+    def alive(self) -> bool:
+        done, _ = os.waitpid(self.pid, os.WNOHANG)
+        return done == 0
+
+    def wait_gone(self, seconds: float) -> float | None:
+        """After how many seconds it was gone; None if it is still there."""
+        began = time.monotonic()
+        while time.monotonic() - began < seconds:
+            if not self.alive():
+                return time.monotonic() - began
+            time.sleep(0.02)
+        return None
+
+    def cpu_seconds(self) -> float:
+        times = psutil.Process(self.pid).cpu_times()
+        return float(times.user + times.system)
+
+    def drop(self) -> None:
+        """The connection is gone."""
+        os.close(self.descriptor)
+
+    def kill(self) -> None:
+        try:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+        except (ProcessLookupError, ChildProcessError):
+            pass
+        with contextlib.suppress(OSError):
+            os.close(self.descriptor)

@@ -1,0 +1,58 @@
+"""Smoothing as TensorBoard does it: an exponential mean, freed of its bias towards zero."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+BLOCK = 64
+
+
+class Smoother:
+    """The smoothed values of a series that grows; each value is computed once.
+
+    y_t = w y_{t-1} + (1 - w) x_t, divided by 1 - w^t. Values that are not finite are passed over.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self.weight = weight
+        self._mean, self._seen, self._done = 0.0, 0, 0
+        self._smooth = np.empty(0)
+
+    def update(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The smoothed values, of the same length. `values` begins with what was given before, or is new."""
+        if len(values) < self._done:
+            self.__init__(self.weight)  # type: ignore[misc]
+        fresh = values[self._done :].astype(np.float64)
+        if not len(fresh):
+            return self._smooth[: self._done]
+        total = len(values)
+        if total > len(self._smooth):
+            larger = np.empty(total + total // 2)
+            larger[: self._done] = self._smooth[: self._done]
+            self._smooth = larger
+        finite = np.isfinite(fresh)
+        out = np.full(len(fresh), np.nan)
+        out[finite] = self._run(fresh[finite])
+        self._smooth[self._done : total] = out
+        self._done = total
+        return self._smooth[:total]
+
+    def _run(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        w, n = self.weight, len(x)
+        blocks = -(-n // BLOCK)
+        padded = np.zeros(blocks * BLOCK)
+        padded[:n] = x
+        lag = np.arange(BLOCK)[:, None] - np.arange(BLOCK)[None, :]
+        kernel = np.where(lag >= 0, (1 - w) * w ** np.maximum(lag, 0), 0.0)
+        inner = padded.reshape(blocks, BLOCK) @ kernel.T
+        carry = np.empty(blocks)
+        decay, mean = w**BLOCK, self._mean
+        for index, last in enumerate(inner[:, -1].tolist()):
+            carry[index] = mean
+            mean = decay * mean + last
+        powers = w ** np.arange(1, BLOCK + 1)
+        means = (inner + carry[:, None] * powers).reshape(-1)[:n]
+        if n:
+            self._mean = float(means[-1])
+        counts = self._seen + np.arange(1, n + 1)
+        self._seen += n
+        return means / (1 - w**counts)
