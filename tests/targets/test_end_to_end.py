@@ -92,9 +92,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for _, _, text in sentences():
             file.write("".join(f"{word} {tags.get(word, 'O')}\n" for word in text.split()) + "\n")
     targets = [
-        ("talk", "chat", 60, ""),
+        ("talk", "chat", 160, ""),
         ("german", "translate", 60, 'metrics = ["bleu", "chrf", "rouge"]\nmax_new_tokens = 12'),
-        ("parts", "multilabel", 40, ""),
+        ("parts", "multilabel", 120, ""),
         ("colour", "answer", 40, 'options_key = "choices"'),
         ("thing", "answer", 60, ""),
         ("words", "tag", 40, 'piece = "last"'),

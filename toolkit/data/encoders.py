@@ -46,9 +46,10 @@ class TextEncoder:
         self.fill = tokenizer.end_of_text_id
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
-        ids = [self.tokenizer.encode(as_text(part)) for part in parts]
-        if not any(ids):
+        texts = [as_text(part) for part in parts]
+        if not any(text.strip() for text in texts):
             raise ValueError("the text is empty")
+        ids = [self.tokenizer.encode(text) for text in texts]
         room = self._longest - len(parts)
         excess = sum(map(len, ids)) - room
         if excess > 0:

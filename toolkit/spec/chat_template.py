@@ -135,12 +135,19 @@ class ChatTemplate:
 
     @cached_property
     def _compiled(self) -> Any:
+        from jinja2.exceptions import SecurityError
         from jinja2.ext import loopcontrols
         from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation()]
-        )
+        class Sandbox(ImmutableSandboxedEnvironment):
+            """Says at once what is refused, where Jinja would write nothing."""
+
+            def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
+                raise SecurityError(
+                    f"access to attribute {attribute!r} of {type(obj).__name__!r} object is unsafe."
+                )
+
+        environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation()])
         environment.globals |= {"raise_exception": _refuse, "strftime_now": _today}
         environment.filters["tojson"] = _to_json
         return environment.from_string(self.text)
