@@ -165,7 +165,7 @@ class Desk:
         centre = self.cursor if self.cursor is not None else right
         wide = (right - left) * factor
         full = self.full_range or shown
-        if self.x_range and wide >= full[1] - full[0]:
+        if wide >= full[1] - full[0]:
             self.x_range = None
             return
         begin = centre - (centre - left) * factor

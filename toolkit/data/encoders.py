@@ -34,8 +34,8 @@ class Encoder(Protocol):
 
 
 class TextEncoder:
-    """A text as `EOT ids`, as documents begin in pretraining; a pair has an EOT between. Cut at the end, of a pair
-    the longer one first.
+    """A text as `EOT ids`, as documents begin in pretraining; a pair has an EOT between. An imported model's own
+    beginning of a text takes the first one's place. Cut at the end, of a pair the longer one first.
     """
 
     default_key = "text"
@@ -43,6 +43,7 @@ class TextEncoder:
     def __init__(self, tokenizer: TextTokenizer, longest: int) -> None:
         self._tokenizer = tokenizer
         self._longest = longest
+        self._begin = tokenizer.begin_of_text_id
         self.fill = tokenizer.end_of_text_id
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
@@ -58,7 +59,7 @@ class TextEncoder:
             for other in short:
                 del other[room - kept :]
         joined = [i for part in ids for i in (self.fill, *part)]
-        return Encoded(joined, excess > 0)
+        return Encoded([self._begin, *joined[1:]], excess > 0)
 
     def identity(self) -> Any:
         return ["text", self._tokenizer.fingerprint, self._longest]

@@ -13,6 +13,10 @@ from tokenizers import Tokenizer as Backend
 from toolkit.data.errors import DataError
 from toolkit.plan.fingerprint import fingerprint
 
+FILE = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
+"""Names the tokens that begin and end a text, where the file alone doesn't tell."""
+CHAT_TEMPLATE = "chat_template.jinja"
 END_OF_TEXT = "<|endoftext|>"
 MASK = "[MASK]"
 # What tokenizers of known families call the end of a text, tried in this order.
@@ -29,10 +33,12 @@ class TextTokenizer:
         end_of_text_id: Stands before the first and after the last token of a document.
         mask_id: Stands for a hidden token; None where the tokenizer has no such token.
         special_ids: Of tokens that are no text.
+        begin_of_text_id: Stands before a text for a model that was trained so elsewhere; else the end's id.
         json: The bytes of its `tokenizer.json`.
+        chat_template: Writes conversations as text, where the model came with one (Jinja).
     """
 
-    def __init__(self, json: bytes, end_of_text: str | None = None) -> None:
+    def __init__(self, json: bytes, end_of_text: str | None = None, begin_of_text: str | None = None) -> None:
         """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
         self.json = json
         try:
@@ -44,11 +50,17 @@ class TextTokenizer:
         self._backend.no_padding()
         self._backend.no_truncation()
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
-        ends = (end_of_text,) if end_of_text is not None else _ENDS
-        named = [vocabulary[end] for end in ends if end in vocabulary]
+        known = [vocabulary[end] for end in _ENDS if end in vocabulary]
+        named = (
+            known if end_of_text is None else [vocabulary[end_of_text]] if end_of_text in vocabulary else []
+        )
         if not named:
+            ends = _ENDS if end_of_text is None else (end_of_text,)
             raise ValueError(f"no token ends a text; one of these was expected: {', '.join(ends)}")
         self.end_of_text_id: int = named[0]
+        self.begin_of_text_id: int = vocabulary.get(begin_of_text or "", self.end_of_text_id)
+        self.chat_template: str | None = None
+        self._ends_as_known = named[0] in known[:1]
         self.vocab_size: int = max(vocabulary.values()) + 1
         self.mask_id: int | None = next((vocabulary[mask] for mask in _MASKS if mask in vocabulary), None)
         added = self._backend.get_added_tokens_decoder()
@@ -63,20 +75,57 @@ class TextTokenizer:
         Raises:
             DataError: The file is missing, too large, not a tokenizer, or has no end of a text.
         """
-        file = path / "tokenizer.json" if path.is_dir() else path
+        file = path / FILE if path.is_dir() else path
         try:
             if file.stat().st_size > _LARGEST_FILE:
                 raise DataError(file, f"larger than {_LARGEST_FILE >> 20} MB: not a tokenizer.json")
-            return cls(file.read_bytes(), _end_in_config(file.with_name("tokenizer_config.json")))
+            return cls(file.read_bytes(), named_token(file.with_name(CONFIG), "eos_token"))
         except OSError as error:
             raise DataError(file, f"can't be read: {error.strerror}") from error
         except ValueError as error:
             raise DataError(file, str(error)) from error
 
+    @classmethod
+    def read_kept(cls, folder: Path) -> "TextTokenizer":
+        """The tokenizer that a checkpoint keeps: `files`, read back. Raises DataError."""
+        tokenizer, template = cls.read(folder), folder / CHAT_TEMPLATE
+        begin = named_token(folder / CONFIG, "bos_token") or ""
+        tokenizer.begin_of_text_id = tokenizer.id_of(begin, tokenizer.end_of_text_id)
+        try:
+            tokenizer.chat_template = template.read_text(encoding="utf-8") if template.is_file() else None
+        except ValueError as error:
+            raise DataError(template, f"is not text in UTF-8: {error}") from error
+        return tokenizer
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What a checkpoint keeps, by name: the roles of tokens only where the vocabulary alone doesn't tell."""
+        files = {FILE: self.json}
+        roles = {"eos_token": self.token(self.end_of_text_id)}
+        if self.begin_of_text_id != self.end_of_text_id:
+            roles["bos_token"] = self.token(self.begin_of_text_id)
+        if len(roles) > 1 or not self._ends_as_known:
+            files[CONFIG] = json.dumps(roles, indent=1).encode()
+        if self.chat_template is not None:
+            files[CHAT_TEMPLATE] = self.chat_template.encode()
+        return files
+
+    def id_of(self, token: str, default: int) -> int:
+        """The id of a token, or `default` where the vocabulary doesn't have it."""
+        found: int | None = self._backend.token_to_id(token)
+        return default if found is None else found
+
+    def token(self, token_id: int) -> str:
+        """A token as the vocabulary spells it."""
+        return str(self._backend.id_to_token(token_id))
+
     @cached_property
     def fingerprint(self) -> str:
         """Of what it does, not of how its file is laid out."""
-        return fingerprint({"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id})
+        does: dict[str, object] = {"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id}
+        if self.begin_of_text_id != self.end_of_text_id:
+            does["begin_of_text"] = self.begin_of_text_id
+        return fingerprint(does)
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -98,9 +147,21 @@ class TextTokenizer:
         text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
-    def piece(self, token_id: int) -> str:
-        """One token as the vocabulary spells it."""
-        return str(self._backend.id_to_token(token_id))
+    def spelled(self, token_id: int) -> str:
+        """One token as text, the space that belongs to it included; as the vocabulary has it where it is none."""
+        piece = str(self._backend.id_to_token(token_id))
+        if self._kind == "BPE":
+            return self.decode([token_id]) or piece
+        return piece.replace("▁", " ")
+
+    @property
+    def keeps_spaces(self) -> bool:
+        """Whether a space is a part of the token behind it."""
+        return self._kind in ("BPE", "Unigram") and len(self.encode("a b")) < 3
+
+    @cached_property
+    def _kind(self) -> str:
+        return str(json.loads(self.json)["model"]["type"])
 
     @cached_property
     def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -109,7 +170,7 @@ class TextTokenizer:
         Both (vocab_size,). Two neighbours are of one word where the first may and the second does.
         """
         heads, tails = np.zeros(self.vocab_size, bool), np.zeros(self.vocab_size, bool)
-        kind = json.loads(self.json)["model"]["type"]
+        kind = self._kind
         for name, i in self._backend.get_vocab(with_added_tokens=False).items():
             if kind == "WordPiece":
                 heads[i], tails[i] = name.startswith("##"), True
@@ -158,9 +219,10 @@ def _in_word(character: str) -> bool:
     return character.isalnum() or character in "_\N{REPLACEMENT CHARACTER}"
 
 
-def _end_in_config(path: Path) -> str | None:
+def named_token(path: Path, role: str) -> str | None:
+    """The token that a `tokenizer_config.json` names for a role such as `eos_token`; None where it names none."""
     try:
-        named = json.loads(path.read_bytes()).get("eos_token")
+        named = json.loads(path.read_bytes()).get(role)
     except (FileNotFoundError, ValueError, AttributeError):
         return None
     content = named.get("content") if isinstance(named, dict) else named

@@ -74,6 +74,7 @@ class Saver:
     """Commits snapshots from a thread, one at a time, and keeps the checkpoints the plan asks for.
 
     Args:
+        tokenizer: Files of the tokenizer, by name; none for a model that reads no text.
         announce: Called from the thread with each new checkpoint.
         fail: Called from the thread when a checkpoint could not be written.
     """
@@ -83,7 +84,7 @@ class Saver:
         plan: Plan,
         run: RunFolder,
         lease: Lease | None,
-        tokenizer: bytes | None,
+        tokenizer: Mapping[str, bytes],
         announce: Callable[[Checkpoint], None],
         fail: Callable[[Exception], None],
     ) -> None:
@@ -149,8 +150,8 @@ class Saver:
         known = self._write_tensors(folder, snapshot)
         (folder / STATE).write_text(snapshot.state.model_dump_json(indent=1))
         (folder / PLAN).write_text(self.plan.model_dump_json(indent=1))
-        if self.tokenizer is not None:
-            (folder / TOKENIZER).write_bytes(self.tokenizer)
+        for name, content in self.tokenizer.items():
+            (folder / name).write_bytes(content)
         return known
 
     def _write_tensors(self, folder: Path, snapshot: Snapshot) -> Mapping[str, Entry]:

@@ -52,7 +52,7 @@ class Console:
         self.end_phase()
         self._phase, self._total, self._done = name, total, 0.0
         self._begin = self._said = time.monotonic()
-        if self._out.is_terminal:
+        if self._out.is_terminal and not self._out.quiet:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=12),

@@ -60,7 +60,7 @@ def read_tokenizer(checkpoint: Checkpoint) -> TextTokenizer | None:
     """The tokenizer of a checkpoint; None where its model reads no text."""
     if TOKENIZER not in checkpoint.files:
         return None
-    return TextTokenizer.read(checkpoint.path / TOKENIZER)
+    return TextTokenizer.read_kept(checkpoint.path)
 
 
 def make_encoder(parent: Parent, tokenizer: TextTokenizer | None, longest: int) -> Encoder:

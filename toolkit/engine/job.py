@@ -56,6 +56,10 @@ class Job(BaseModel):
     launch: Launch = Launch()
     asked_for: bool = True
     """False for a parent that comes along because a child needs it."""
+    quiet: bool = False
+    """Print nothing of it to the terminal; its console.log has everything."""
+    keep_weights: bool = True
+    """False to remove the checkpoints once it is finished. Their manifests stay, and so do scores and lineage."""
 
     @property
     def divisible(self) -> bool:

@@ -45,7 +45,7 @@ def write_samples(
         recorder.alive(state)
         digest = hashlib.blake2b(f"{plan.seed}/{state.step}/{prompt}".encode(), digest_size=8).digest()
         ids = task.continuations(
-            [tokenizer.end_of_text_id, *tokenizer.encode(prompt)],
+            [tokenizer.begin_of_text_id, *tokenizer.encode(prompt)],
             max_new_tokens=LENGTH,
             temperature=TEMPERATURE,
             top_k=TOP_K,

@@ -10,7 +10,7 @@ from toolkit.data.errors import PreparationStopped
 from toolkit.engine.console import Console, DataProgress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
-from toolkit.engine.interrupts import Interrupts
+from toolkit.engine.interrupts import EXIT_FINISHED, Interrupts
 from toolkit.engine.job import Job
 from toolkit.engine.ranks import ALONE, PLAN, Ranks
 from toolkit.engine.versions import versions
@@ -22,6 +22,7 @@ from toolkit.plan.probe import find_probe
 from toolkit.plan.report import plan_rows
 from toolkit.spec.spec import PRETRAIN
 from toolkit.store.atomic import write_atomic
+from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.children import note_child
 from toolkit.store.events import append_event, read_events
 from toolkit.store.lease import Lease, hold
@@ -38,7 +39,7 @@ def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
     """
     run = job.run
     run.create()
-    with hold(run) as lease, Console(run.console) as console:
+    with hold(run) as lease, Console(run.console, quiet=job.quiet) as console:
         attempt = sum(event["kind"] == "started" for event in read_events(run)) + 1
         before = read_status(run)
         if not run.spec.exists():
@@ -50,7 +51,10 @@ def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
         status = Status(state="preparing", attempt=attempt, **kept)
         write_status(run, status)
         try:
-            return _train(job, lease, console, interrupts, attempt, ranks)
+            outcome = _train(job, lease, console, interrupts, attempt, ranks)
+            if outcome == EXIT_FINISHED and not job.keep_weights:
+                CheckpointStore(run).discard()
+            return outcome
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__

@@ -77,7 +77,7 @@ def continuation(
     for token in before:
         decoder.push(token)
     ids = task.continuations(
-        [tokenizer.end_of_text_id, *before],
+        [tokenizer.begin_of_text_id, *before],
         max_new_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,

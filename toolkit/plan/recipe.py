@@ -121,7 +121,8 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
             "does not. Name a parent that was pretrained with causal_lm."
         )
     given = spec.data
-    differs = "tokenizer" in given.model_fields_set and given.tokenizer != parent.data.tokenizer
+    # A worker reads the spec with its defaults written out: the default is not asked for.
+    differs = given.tokenizer not in (Data().tokenizer, parent.data.tokenizer)
     if spec.parent is not None and differs:
         raise PlanError(
             f"data.tokenizer: {_tokenizer(given)} here, and {run} has {_tokenizer(parent.data)}. A fine-tune reads "

@@ -62,6 +62,9 @@ class Classify(Target):
     """The field that holds the label: text or a whole number."""
     labels: tuple[str, ...] = ()
     """Names of the classes; by default those of the training rows, sorted."""
+    pool: Literal["last", "mean"] | None = None
+    """The vector that the head reads: that of the last position, or the mean of all. Default: as the trunk has it,
+    which for a GPT is the last, the only one that saw the whole row."""
 
 
 class Regress(Target):
@@ -72,13 +75,16 @@ class Regress(Target):
     """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
     value_key: str = "value"
     """The field that holds the number."""
+    pool: Literal["last", "mean"] | None = None
+    """The vector that the head reads: that of the last position, or the mean of all. Default: as the trunk has it,
+    which for a GPT is the last, the only one that saw the whole row."""
 
     def outputs(self, n_labels: int) -> int:
         return 1
 
 
 RECIPE = frozenset(
-    {"parent", "start", "tune", "dropout", "duration", "batch", "optimizer", "schedule", "clip"}
+    {"parent", "start", "tune", "pool", "dropout", "duration", "batch", "optimizer", "schedule", "clip"}
 )
 """Keys of a target that don't change what its rows are made into."""
 

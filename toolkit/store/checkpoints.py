@@ -153,14 +153,15 @@ class CheckpointStore:
         needed = {child.checkpoint for child in children(self.run)}
         removed = [item for item in good if item.step not in keep and item.id not in needed]
         for checkpoint in removed:
-            pruned = self.path / "pruned"
-            pruned.mkdir(exist_ok=True)
-            write_atomic(pruned / f"{checkpoint.id}.json", (checkpoint.path / MANIFEST).read_bytes())
-            trash = self.path / f".trash-{checkpoint.path.name}-{secrets.token_hex(4)}"
-            checkpoint.path.rename(trash)
-            shutil.rmtree(trash)
-            self._verified.pop(checkpoint.id, None)
+            self._remove(checkpoint)
         return removed
+
+    def discard(self) -> None:
+        """Remove every checkpoint that no other run came from. The manifests stay, as in `prune`."""
+        needed = {child.checkpoint for child in children(self.run)}
+        for checkpoint in self.list():
+            if checkpoint.id not in needed:
+                self._remove(checkpoint)
 
     def pruned(self) -> Sequence[Checkpoint]:
         """Checkpoints that were removed, as their manifests tell of them, by step; their paths are gone."""
@@ -213,6 +214,15 @@ class CheckpointStore:
             return []
         found = [path for path in self.path.iterdir() if FOLDER.fullmatch(path.name)]
         return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+    def _remove(self, checkpoint: Checkpoint) -> None:
+        pruned = self.path / "pruned"
+        pruned.mkdir(exist_ok=True)
+        write_atomic(pruned / f"{checkpoint.id}.json", (checkpoint.path / MANIFEST).read_bytes())
+        trash = self.path / f".trash-{checkpoint.path.name}-{secrets.token_hex(4)}"
+        checkpoint.path.rename(trash)
+        shutil.rmtree(trash)
+        self._verified.pop(checkpoint.id, None)
 
     def _good(self, folder: Path, *, again: bool = False) -> Checkpoint:
         """The checkpoint, verified; not `again` if this process has done so and no file changed since."""

@@ -52,12 +52,12 @@ class ClassifyTask(PooledTask):
     criterion = Criterion("val/accuracy", higher=True)
 
     def forward(self, batch: Batch) -> Loss:
-        scores, label = self.scores(batch), batch["label"]
+        scores, label = self.scores_of_loss(batch), batch["label"]
         right = (scores.argmax(1) == label).sum()
         return Loss(F.cross_entropy(scores, label, reduction="sum"), {"accuracy": right})
 
     def observe(self, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        return self.scores(batch).softmax(1).cpu().numpy(), batch["label"].cpu().numpy()
+        return self.scores_again(batch).softmax(1).cpu().numpy(), batch["label"].cpu().numpy()
 
     def report(self, observed: Sequence[Any]) -> Report:
         from sklearn.metrics import confusion_matrix, f1_score

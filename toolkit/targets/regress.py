@@ -60,11 +60,13 @@ class RegressTask(PooledTask):
     def forward(self, batch: Batch) -> Loss:
         mean, spread = self.scale
         wanted = (batch["value"] - mean) / spread
-        return Loss(F.mse_loss(self.scores(batch).squeeze(1), wanted, reduction="sum"))
+        return Loss(F.mse_loss(self.scores_of_loss(batch).squeeze(1), wanted, reduction="sum"))
 
     def observe(self, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
         mean, spread = self.scale
-        return (self.scores(batch).squeeze(1) * spread + mean).cpu().numpy(), batch["value"].cpu().numpy()
+        return (self.scores_again(batch).squeeze(1) * spread + mean).cpu().numpy(), batch[
+            "value"
+        ].cpu().numpy()
 
     def report(self, observed: Sequence[Any]) -> Report:
         from scipy.stats import pearsonr, spearmanr

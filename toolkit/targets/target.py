@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from toolkit.models.build import build_trunk
 from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
+from toolkit.models.masks import mean_of_real
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Task
+from toolkit.models.trunk import Trunk
 from toolkit.spec.target import Finetune
 
 Values = Mapping[str, Any]
@@ -120,6 +122,8 @@ class PooledTask(TargetTask):
     def __init__(self, section: Finetune, given: Given) -> None:
         super().__init__()
         self.given = given
+        self._scored: tuple[Batch, Tensor] | None = None
+        self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
 
@@ -131,12 +135,23 @@ class PooledTask(TargetTask):
         if "features" in batch:
             return batch["features"]
         lengths = batch.get("lengths")
-        return self.trunk.pooled(self.trunk(batch["inputs"], lengths), lengths)
+        return pooled(self.trunk, self.trunk(batch["inputs"], lengths), lengths, self.pool)
 
     def scores(self, batch: Batch) -> Tensor:
         """The head's outputs in float32, (rows, outputs)."""
         scores: Tensor = self.score(self.features(batch))
         return scores.float()
+
+    def scores_of_loss(self, batch: Batch) -> Tensor:
+        """`scores`; an evaluation that observes the batch next finds them again in `scores_again`."""
+        scores = self.scores(batch)
+        self._scored = None if self.training else (batch, scores)
+        return scores
+
+    def scores_again(self, batch: Batch) -> Tensor:
+        """The scores that the loss of this very batch was made of, if it was the last; else anew."""
+        (known, scores), self._scored = self._scored or (None, None), None
+        return scores if known is batch and scores is not None else self.scores(batch)
 
     def initialise(self, seed: int) -> None:
         initialise(self.trunk, seed=seed)
@@ -148,6 +163,17 @@ class PooledTask(TargetTask):
 
     def head_parameters(self) -> list[nn.Parameter]:
         return [self.score.weight]
+
+
+def pooled(trunk: Trunk, hidden: Tensor, lengths: Tensor | None, pool: str | None) -> Tensor:
+    """One vector a row, (rows, d_model), from hidden states (rows, positions, d_model): the mean over its `lengths`
+    real positions, the last of them, or (None) what the trunk itself takes."""
+    if pool is None:
+        return trunk.pooled(hidden, lengths)
+    if pool == "mean":
+        return mean_of_real(hidden, lengths)
+    last = hidden.shape[1] - 1 if lengths is None else lengths - 1
+    return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
 @torch.no_grad()
