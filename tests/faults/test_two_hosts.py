@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Bench, wait_until
+from harness import Bench, alive, wait_until
 
 HOSTS = {"tk-a": "10.77.5.1", "tk-b": "10.77.5.2"}
 pytestmark = [
@@ -92,7 +92,7 @@ def test_a_host_that_is_cut_off_ends_the_run_which_resumes_equal(bench: Bench, h
     printed = [process.communicate(timeout=120)[0] for process in processes]
     assert [process.returncode for process in processes] == [1, 1], printed
     assert "ended as hanging" in printed[0] + printed[1]
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not any(map(alive, pids))
     ip("-n", "tk-b", "link", "set", "tk-veth-b", "up")
     processes = start(bench, *options)
     printed = [process.communicate(timeout=240)[0] for process in processes]

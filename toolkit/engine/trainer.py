@@ -135,7 +135,7 @@ class Trainer:
             float(sum(self._slots(batch) for batch in batches)),
             sum(self.factor * self.forward_flops(batch) for batch in batches),
         ]
-        units, positions, slots, flops = self.ranks.sum_data(own)
+        units, positions, slots, flops = self.ranks.sum(own)
         return int(units), int(positions), int(slots), flops
 
     @torch.inference_mode()
@@ -167,7 +167,7 @@ class Trainer:
                 seen = self.task.observe(batch)
                 observed += [] if seen is None else [seen]
             rows += _rows(batch) * self.ranks.data[1]
-        sums, units = sums.over(self.ranks), int(self.ranks.sum_data([float(units)])[0])
+        sums, units = sums.over(self.ranks), int(self.ranks.sum([float(units)])[0])
         observed = self.ranks.gather(observed)
         means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
         report = self.task.report(observed) if observed else Report()
@@ -262,7 +262,7 @@ class _Sums:
         """Added up over the ranks."""
         if ranks.alone:
             return self
-        total, named = ranks.sum_data([float(self.total), float(len(self.metrics) + len(self.own))])
+        total, named = ranks.sum([float(self.total), float(len(self.metrics) + len(self.own))])
         summed = _Sums(torch.tensor(total, dtype=torch.float64))
         if not named:
             return summed
