@@ -1,6 +1,7 @@
 """Charts: what must be seen is seen."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def test_a_curve_is_joined() -> None:
     dots = rasterise(np.array([0.0, 99.0]), np.array([0.0, 1.0]), Window(0, 99, 0, 1), (50, 100))
     filled = columns_of(dots)
     assert all(filled)
-    for left, right in zip(filled, filled[1:], strict=False):
+    for left, right in pairwise(filled):
         assert min(left) - 1 <= max(right), "each column touches the next"
 
 
