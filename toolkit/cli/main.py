@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.chat import chat
 from toolkit.cli.control import checkpoint, stop
 from toolkit.cli.dash import board, dash
 from toolkit.cli.diff import diff
@@ -21,6 +22,7 @@ from toolkit.cli.imports import import_
 from toolkit.cli.lineage import lineage
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
+from toolkit.cli.predict import predict
 from toolkit.cli.probe import probe
 from toolkit.cli.remove import rm
 from toolkit.cli.resume import resume
@@ -45,7 +47,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff, lineage),
-    *(sample, fill, probe, transfer, export, verify, doctor, stop, checkpoint, rm),
+    *(sample, chat, predict, fill, probe, transfer, export, verify, doctor, stop, checkpoint, rm),
 )
 for command in COMMANDS:
     app.command()(command)

@@ -41,15 +41,16 @@ class TextEncoder:
     default_key = "text"
 
     def __init__(self, tokenizer: TextTokenizer, longest: int) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._longest = longest
         self._begin = tokenizer.begin_of_text_id
         self.fill = tokenizer.end_of_text_id
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
-        ids = [self._tokenizer.encode(as_text(part)) for part in parts]
-        if not any(ids):
+        texts = [as_text(part) for part in parts]
+        if not any(text.strip() for text in texts):
             raise ValueError("the text is empty")
+        ids = [self.tokenizer.encode(text) for text in texts]
         room = self._longest - len(parts)
         excess = sum(map(len, ids)) - room
         if excess > 0:
@@ -62,7 +63,7 @@ class TextEncoder:
         return Encoded([self._begin, *joined[1:]], excess > 0)
 
     def identity(self) -> Any:
-        return ["text", self._tokenizer.fingerprint, self._longest]
+        return ["text", self.tokenizer.fingerprint, self._longest]
 
 
 class ImageEncoder:

@@ -1,6 +1,8 @@
 """Tokenizers: text to ids and back, kept as a `tokenizer.json` that other software reads."""
 
+import copy
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +25,8 @@ MASK = "[MASK]"
 _ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
 _MASKS = (MASK, "<mask>", "<|mask|>")
 _LARGEST_FILE = 256 << 20
+# Private characters that stand for a special token's name in the words of a conversation.
+_STAND_INS = 0xF0000
 
 
 class TextTokenizer:
@@ -31,6 +35,7 @@ class TextTokenizer:
     Attributes:
         vocab_size: One more than the largest id.
         end_of_text_id: Stands before the first and after the last token of a document.
+        end_of_text: Its name.
         mask_id: Stands for a hidden token; None where the tokenizer has no such token.
         special_ids: Of tokens that are no text.
         begin_of_text_id: Stands before a text for a model that was trained so elsewhere; else the end's id.
@@ -41,6 +46,7 @@ class TextTokenizer:
     def __init__(self, json: bytes, end_of_text: str | None = None, begin_of_text: str | None = None) -> None:
         """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
         self.json = json
+        self.chat_template: str | None = None
         try:
             self._backend = Backend.from_str(json.decode("utf-8"))
         except Exception as error:
@@ -58,8 +64,8 @@ class TextTokenizer:
             ends = _ENDS if end_of_text is None else (end_of_text,)
             raise ValueError(f"no token ends a text; one of these was expected: {', '.join(ends)}")
         self.end_of_text_id: int = named[0]
+        self.end_of_text = str(self._backend.id_to_token(named[0]))
         self.begin_of_text_id: int = vocabulary.get(begin_of_text or "", self.end_of_text_id)
-        self.chat_template: str | None = None
         self._ends_as_known = named[0] in known[:1]
         self.vocab_size: int = max(vocabulary.values()) + 1
         self.mask_id: int | None = next((vocabulary[mask] for mask in _MASKS if mask in vocabulary), None)
@@ -127,6 +133,12 @@ class TextTokenizer:
             does["begin_of_text"] = self.begin_of_text_id
         return fingerprint(does)
 
+    def with_chat_template(self, template: str) -> "TextTokenizer":
+        """The same tokenizer with another chat template."""
+        same = copy.copy(self)
+        same.chat_template = template
+        return same
+
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
         """The smallest unsigned type that holds every id."""
@@ -141,6 +153,55 @@ class TextTokenizer:
         """The ids of one text, as for a prompt."""
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
+
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Ids of the tokens that mark ends, turns and the like, by name."""
+        added = self._backend.get_added_tokens_decoder()
+        special = {token.content: i for i, token in added.items() if token.special}
+        return {self.end_of_text: self.end_of_text_id} | special
+
+    @cached_property
+    def _markup(self) -> Backend:
+        backend = Backend.from_str(self.json.decode("utf-8"))
+        backend.no_padding()
+        backend.no_truncation()
+        return backend
+
+    def guard(self, text: str) -> str:
+        """Words for a template: a special token's name in them becomes a character that `encode_markup` reads as the
+        name's letters, so that nobody can write a turn into a message.
+        """
+        for number, name in enumerate(self.special_tokens):
+            text = text.replace(name, chr(_STAND_INS + number))
+        return text
+
+    def encode_markup(self, text: str) -> list[int]:
+        """The ids of a text in which the name of a special token is that token."""
+        names = list(self.special_tokens)
+        last = chr(_STAND_INS + len(names) - 1)
+        ids: list[int] = []
+        for part in re.split(f"([{chr(_STAND_INS)}-{last}])", text):
+            if len(part) == 1 and chr(_STAND_INS) <= part <= last:
+                ids += self.encode(names[ord(part) - _STAND_INS])
+            elif part:
+                ids += self._markup.encode(part, add_special_tokens=False).ids
+        return ids
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text, and the characters that each stands for, as (start, end)."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """The ids of words with spaces between them, and for each id the number of its word; -1 for mere space."""
+        text = " ".join(words)
+        ids, offsets = self.encode_offsets(text)
+        ends = np.cumsum([len(word) + 1 for word in words])
+        # By its last character: a piece begins with the space before its word.
+        numbers = np.searchsorted(ends, [end - 1 for _, end in offsets], side="right").tolist()
+        space = [text[start:end].isspace() for start, end in offsets]
+        return ids, [-1 if blank else number for number, blank in zip(numbers, space, strict=True)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; ids that mark ends and the like write nothing."""

@@ -145,12 +145,13 @@ class Trainer:
         """Means over the units of all batches of all ranks (`loss` in nats, and the task's metrics), and what the
         task reports.
 
-        Draws the same random numbers each time. The `last` evaluation of a run shows the task every row.
+        Draws the same random numbers each time. The `last` evaluation of a run shows the task more rows.
 
         Args:
             micro_batches: This rank's, with their numbers; None for one that only keeps the others company.
         """
         self.task.eval()
+        limit = self.task.observed_at_last if last else self.task.observed_rows
         units, rows = 0, 0
         sums = _Sums(torch.zeros((), device=self.hardware.device))
         observed = []
@@ -162,7 +163,7 @@ class Trainer:
                 continue
             sums.add(loss)
             units += self.task.weight(batch)
-            if last or self.task.observed_rows is None or rows < self.task.observed_rows:
+            if limit is None or rows < limit:
                 seen = self.task.observe(batch)
                 observed += [] if seen is None else [seen]
             rows += _rows(batch) * self.ranks.data[1]

@@ -75,6 +75,7 @@ def model_card(card: Card) -> str:
                 {
                     "run": f"{plan.name}/{plan.stage}",
                     "step": str(checkpoint.step),
+                    "operations": _spent(checkpoint),
                     "checkpoint": checkpoint.id,
                     "plan": plan.fingerprint,
                     "data": plan.data_fingerprint or "not known",
@@ -89,7 +90,7 @@ def model_card(card: Card) -> str:
 def _front(card: Card, ancestors: list[Ancestor]) -> Iterator[str]:
     plan = card.plan
     yield f"library_name: {'peft' if card.adapter_of else 'transformers'}"
-    if base := card.adapter_of or _base_model(card, ancestors):
+    if base := _public(card.adapter_of) if card.adapter_of else _base_model(card, ancestors):
         yield f"base_model: {json.dumps(base)}"
         if card.adapter_of:
             yield "base_model_relation: adapter"
@@ -107,11 +108,14 @@ def _base_model(card: Card, ancestors: list[Ancestor]) -> str | None:
     """The hub's name of the imported model it comes from; else the parent's run and step."""
     for plan in (card.plan, *(_plan_of(ancestor) for ancestor in ancestors)):
         if plan is not None and plan.origin is not None:
-            name = plan.origin.reference.removeprefix(HUGGING_FACE)
-            # Of a folder only the last part, as the rest tells of the machine.
-            return Path(name).name if Path(name).is_absolute() else name
+            return _public(plan.origin.reference.removeprefix(HUGGING_FACE))
     parent = card.plan.parent
     return None if parent is None else f"{parent.run}@step_{parent.step}"
+
+
+def _public(name: str) -> str:
+    """A name on the hub; of a folder only the last part, as the rest tells of the machine."""
+    return Path(name).name if Path(name).is_absolute() else name
 
 
 def _summary(card: Card) -> str:
@@ -257,19 +261,19 @@ def _lineage(ancestors: list[Ancestor]) -> list[str]:
         if ancestor.checkpoint is None:
             rows.append(f"| not here | | {ancestor.id} | |")
             continue
-        spent = ancestor.checkpoint.info.get("flops")
         plan = _plan_of(ancestor)
         name = str(ancestor.run)
         if plan is not None and plan.origin is not None:
             name += f", imported from {_base_model(Card(plan, ancestor.checkpoint, Path()), [])}"
-        cells = [
-            name,
-            str(ancestor.checkpoint.step),
-            ancestor.id,
-            "not known" if spent is None else flop(float(spent)),
-        ]
+        cells = [name, str(ancestor.checkpoint.step), ancestor.id, _spent(ancestor.checkpoint)]
         rows.append(f"| {' | '.join(map(_cell, cells))} |")
     return rows
+
+
+def _spent(checkpoint: Checkpoint) -> str:
+    """On training of the checkpoint's own run."""
+    spent = checkpoint.info.get("flops")
+    return "not known" if spent is None else flop(float(spent))
 
 
 def _plan_of(ancestor: Ancestor) -> Plan | None:
