@@ -1,6 +1,7 @@
 """Images and recordings: decoded once, held out by content, the same in every order of reading."""
 
 import io
+import itertools
 import wave
 from pathlib import Path
 from typing import Any
@@ -244,7 +245,7 @@ def test_tokenizers_with_a_mask(spec: Any) -> None:
     ids = tokenizer.encode(texts[0])
     heads, tails = tokenizer.word_edges
     words, word = [], [ids[0]]
-    for before, after in zip(ids, ids[1:], strict=False):
+    for before, after in itertools.pairwise(ids):
         if heads[after] and tails[before]:
             word.append(after)
         else:
