@@ -160,7 +160,7 @@ def test_the_template_is_kept_with_the_tokenizer(tokenizer: TextTokenizer, tmp_p
     kept = tokenizer.with_chat_template(CHATML)
     for name, content in kept.files.items():
         (tmp_path / name).write_bytes(content)
-    again = TextTokenizer.read(tmp_path)
+    again = TextTokenizer.read_kept(tmp_path)
     assert again.chat_template == CHATML
     assert again.fingerprint == tokenizer.fingerprint
     assert tokenizer.chat_template is None
