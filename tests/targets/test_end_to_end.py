@@ -65,7 +65,7 @@ def rows(name: str) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     for colour, thing, text in sentences():
         match name:
-            case "talk":
+            case "talk" | "low":
                 said = [{"role": "user", "content": text}, {"role": "assistant", "content": COLOURS[colour]}]
                 made.append({"messages": said})
             case "german":
@@ -85,7 +85,7 @@ def rows(name: str) -> list[dict[str, Any]]:
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A runs folder with all of them."""
     folder = tmp_path_factory.mktemp("targets")
-    for name in ("texts", "talk", "german", "parts", "colour", "thing"):
+    for name in ("texts", "talk", "low", "german", "parts", "colour", "thing"):
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows(name)))
     tags = {**dict.fromkeys(COLOURS, "B-COLOUR"), **dict.fromkeys(THINGS, "B-THING")}
     with (folder / "words.conll").open("w") as file:
@@ -93,6 +93,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.write("".join(f"{word} {tags.get(word, 'O')}\n" for word in text.split()) + "\n")
     targets = [
         ("talk", "chat", 160, ""),
+        ("low", "chat", 20, 'tune = { kind = "lora" }'),
         ("german", "translate", 60, 'metrics = ["bleu", "chrf", "rouge"]\nmax_new_tokens = 12'),
         ("parts", "multilabel", 120, ""),
         ("colour", "answer", 40, 'options_key = "choices"'),
@@ -209,6 +210,16 @@ def test_a_template_stays_with_the_checkpoint(runs: Path) -> None:
     checkpoint = CheckpointStore(RunFolder(runs, "small", "talk")).list()[-1]
     assert "Assistant:" in (checkpoint.path / "chat_template.jinja").read_text()
     assert any(name.startswith("head.") for name in read_own_weights(checkpoint))
+
+
+@pytest.mark.slow
+def test_a_model_of_low_rank_updates_talks_too(runs: Path) -> None:
+    assert tk(runs, "chat", "small/low", "--seed", "1", "--max-tokens", "8", given="the red sun 2\n").strip()
+    assert all(".lora" in name or name.startswith("head.") for name in lora_weights(runs))
+
+
+def lora_weights(runs: Path) -> list[str]:
+    return list(read_own_weights(CheckpointStore(RunFolder(runs, "small", "low")).list()[-1]))
 
 
 @pytest.mark.slow

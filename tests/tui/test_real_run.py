@@ -23,13 +23,31 @@ from tui.state import Desk
 
 SPEC = """\
 name = "tiny"
-data = {{ sequence_length = 32, validation = 0.2, tokenizer = {{ kind = "bytes" }},
-         sources = [{{ kind = "files", path = "{texts}" }}] }}
-model = {{ kind = "gpt", n_layers = 1, d_model = 32, n_heads = 2 }}
-objective = {{ kind = "causal_lm" }}
-train = {{ duration = "100000 steps", batch = "4 rows" }}
-run = {{ device = "cpu", precision = "float32", checkpoint_every = "1000000 steps",
-        evaluate_every = "1000000 steps", keep = {{ last = 2 }} }}
+
+[data]
+sequence_length = 32
+validation = 0.2
+tokenizer = {{ kind = "bytes" }}
+sources = [{{ kind = "files", path = "{texts}" }}]
+
+[model]
+kind = "gpt"
+n_layers = 1
+d_model = 32
+n_heads = 2
+
+[objective]
+kind = "causal_lm"
+
+[train]
+duration = "100000 steps"
+batch = "4 rows"
+
+[run]
+device = "cpu"
+precision = "float32"
+checkpoint_every = "1000000 steps"
+evaluate_every = "1000000 steps"
 """
 
 

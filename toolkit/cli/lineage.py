@@ -25,7 +25,7 @@ def lineage(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Draw which run came from which, with each one's best score and cost.
+    """Draw which run came from which, with scores and costs.
 
     The last column is what it took together with all that it comes from. For a checkpoint: its full history,
     nearest first. Runs are found by their checkpoints, wherever their folders were moved or copied; an ancestor

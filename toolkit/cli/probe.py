@@ -38,15 +38,16 @@ def probe(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Train a linear probe on every layer of a run, with a target's labels: where in the trunk the knowledge sits.
+    """Train a linear probe on every layer of a run.
 
-    Probes are logistic or ridge regressions on standardised vectors; scores are on held-out rows.
+    It shows where in the trunk the knowledge of a target's labels sits. Probes are logistic or ridge regressions on
+    standardised vectors; scores are on held-out rows.
 
     \b
     Examples:
       tk probe gpt_small --stage module_classifier --random
       tk probe gpt_small@best --target specs/news_classifier.toml --png depth.png
-      tk probe gpt_small --target specs/news_classifier.toml:news --pool mean --json
+      tk probe gpt_small --target specs/news_classifier.toml:news --json
     """
     from contextlib import nullcontext
     from dataclasses import asdict

@@ -60,16 +60,12 @@ class TagForm(Form):
         tags = answer["tags"]
         words = list(map(str, row[self.section.tokens_key]))[: len(tags)]
         found = {"tags": tags, "tokens": words}
-        if marks_entities(self.given_tags(tags)):
+        if marks_entities(tags):
             found["entities"] = [
                 {"kind": kind, "start": start, "end": end + 1, "text": " ".join(words[start : end + 1])}
                 for kind, start, end in get_entities(tags)
             ]
         return found
-
-    @staticmethod
-    def given_tags(tags: Sequence[str]) -> Sequence[str]:
-        return [tag for tag in tags if tag != "O"] or ["B-"]
 
     def _encoded(self, words: Sequence[Any]) -> tuple[list[int], list[int]]:
         """The ids, and for each the number of the word whose tag it carries, or -1."""
