@@ -83,7 +83,7 @@ class Recipe:
         """Held-out loss in nats and bits per byte."""
         held_out = self.corpus.validation
         tables = (held_out.table(start, start + 16) for start in range(0, held_out.n_rows, 16))
-        loss = self.trainer.evaluate(tables)["loss"]
+        loss = self.trainer.evaluate(enumerate(tables))[0]["loss"]
         return loss, loss * held_out.tokens / held_out.bytes / math.log(2)
 
 

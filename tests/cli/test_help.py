@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from toolkit.cli.main import app
 
-READING = ["plan", "ls", "show", "diff", "sample", "verify"]
+READING = ["plan", "ls", "show", "diff", "lineage", "sample", "probe", "transfer", "verify"]
 COMMANDS = [
     "run",
     "plan",
@@ -17,11 +17,15 @@ COMMANDS = [
     "ls",
     "show",
     "diff",
+    "lineage",
     "sample",
+    "probe",
+    "transfer",
     "export",
     "verify",
     "stop",
     "checkpoint",
+    "rm",
 ]
 
 

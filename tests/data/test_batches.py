@@ -11,7 +11,7 @@ import pytest
 
 from tests.data.conftest import files_data
 from toolkit.data.batches import Batches
-from toolkit.data.corpus import Split
+from toolkit.data.corpus import PackedSplit
 from toolkit.data.prepare import prepare
 from toolkit.data.rows import Rows
 
@@ -19,7 +19,7 @@ SIZES = {"seed": 5, "micro_rows": 3, "batch_rows": 10}
 
 
 @pytest.fixture
-def split(corpus_file: Path, cache: Path) -> Split:
+def split(corpus_file: Path, cache: Path) -> PackedSplit:
     return prepare(files_data(corpus_file), cache=cache).train
 
 
@@ -27,7 +27,7 @@ def joined(steps: list[list[Rows]]) -> list[np.ndarray[Any, Any]]:
     return [np.concatenate([rows.inputs for rows in step]) for step in steps]
 
 
-def test_batches_are_the_rows_of_their_steps(split: Split) -> None:
+def test_batches_are_the_rows_of_their_steps(split: PackedSplit) -> None:
     with Batches(split, start_step=4, steps=9, **SIZES) as batches:
         steps = list(batches)
     assert [[len(rows.inputs) for rows in step] for step in steps] == [[3, 3, 3, 1]] * 5
@@ -36,7 +36,7 @@ def test_batches_are_the_rows_of_their_steps(split: Split) -> None:
 
 
 @pytest.mark.parametrize("world", [2, 3, 4])
-def test_ranks_share_the_micro_batches_of_one(split: Split, world: int) -> None:
+def test_ranks_share_the_micro_batches_of_one(split: PackedSplit, world: int) -> None:
     alone = next(iter(Batches(split, start_step=0, steps=1, **SIZES)))
     shared: list[Any] = [None] * len(alone)
     for rank in range(world):
@@ -45,14 +45,14 @@ def test_ranks_share_the_micro_batches_of_one(split: Split, world: int) -> None:
     assert all(np.array_equal(a.inputs, b.inputs) for a, b in zip(alone, shared, strict=True))
 
 
-def test_a_resumed_reader_goes_on_at_its_step(split: Split) -> None:
+def test_a_resumed_reader_goes_on_at_its_step(split: PackedSplit) -> None:
     with Batches(split, start_step=0, steps=6, **SIZES) as batches:
         whole = joined(list(batches))
     with Batches(split, start_step=4, steps=6, **SIZES) as batches:
         assert all(np.array_equal(a, b) for a, b in zip(whole[4:], joined(list(batches)), strict=True))
 
 
-def test_closing_ends_the_thread_at_once(split: Split) -> None:
+def test_closing_ends_the_thread_at_once(split: PackedSplit) -> None:
     batches = Batches(split, start_step=0, steps=10**9, **SIZES)
     next(iter(batches))
     start = time.perf_counter()

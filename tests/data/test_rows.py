@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 
 from tests.data.conftest import files_data, make_texts, write_jsonl
 from toolkit.data import tokenise
-from toolkit.data.corpus import Split
+from toolkit.data.corpus import PackedSplit
 from toolkit.data.prepare import prepare
 from toolkit.data.split import as_hashes, cutoff, digest
 
 END = 0
 
 
-def pieces(split: Split) -> Counter[tuple[int, ...]]:
+def pieces(split: PackedSplit) -> Counter[tuple[int, ...]]:
     """The documents as the rows hold them: cut at row ends, each piece with the token before it."""
     found: Counter[tuple[int, ...]] = Counter()
     for start in range(0, split.n_rows, 7):

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
-from toolkit.engine.checkpointing import OPTIMIZER, WEIGHTS
 from toolkit.engine.job import Job
+from toolkit.engine.tensors import OPTIMIZER, WEIGHTS, read_tensors
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.events import read_events
 from toolkit.store.status import read_status
@@ -20,8 +19,8 @@ EXACT = ("train/", "val/")
 def final(job: Job) -> dict[str, torch.Tensor]:
     last = CheckpointStore(job.run).resolve("last")
     assert last.step == job.spec.train.duration.value
-    tensors = load_file(last.path / WEIGHTS)
-    return tensors | {f"optimizer/{k}": v for k, v in load_file(last.path / OPTIMIZER).items()}
+    tensors = read_tensors(last.path, WEIGHTS)
+    return tensors | {f"optimizer/{k}": v for k, v in read_tensors(last.path, OPTIMIZER).items()}
 
 
 def curves(job: Job) -> dict[str, list[tuple[int, float]]]:

@@ -22,7 +22,7 @@ def test_pieces_through_the_cache_give_the_whole(
     whole = trunk(tokens)
     cache = KVCache(trunk.arch, batch=3)
     with torch.no_grad():
-        pieces = [trunk(piece, cache) for piece in tokens.split(list(cuts), dim=1)]
+        pieces = [trunk(piece, cache=cache) for piece in tokens.split(list(cuts), dim=1)]
     assert cache.length == 24
     torch.testing.assert_close(torch.cat(pieces, 1), whole, atol=2e-5, rtol=1e-4)
 

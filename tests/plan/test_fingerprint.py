@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toolkit.plan.fingerprint import canonical, fingerprint, plan_identity
+from toolkit.plan.fingerprint import canonical, fingerprint, plan_identity, target_identity
+from toolkit.plan.parent import ParentRecord
 from toolkit.spec.model import resolve_architecture
+from toolkit.spec.target import Classify
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -92,14 +94,26 @@ def test_what_changes_the_result_is_in(spec, change):
     assert identity(spec(**change)) != identity(spec())
 
 
-def test_parent_and_stage_are_in(spec):
-    prints = {
-        identity(spec()),
-        identity(spec(), parent="ab" * 32),
-        identity(spec(), parent="cd" * 32),
-        identity(spec(), stage="coder"),
+def test_a_fine_tune_is_told_by_its_target_its_seed_and_its_parent():
+    def target(**options):
+        data = {"kind": "files", "path": "a.jsonl"}
+        return Classify.model_validate({"kind": "classify", "data": data, **options})
+
+    def print_of(seed=1, parent="ab" * 32, selector=None, **options):
+        record = ParentRecord(run="gpt/pretrain", fingerprint=parent, selector=selector)
+        return fingerprint(target_identity(seed, target(**options), record))
+
+    same = {print_of(), print_of(parent="ab" * 32), print_of(on_bad_row="skip")}
+    others = {
+        print_of(seed=2),
+        print_of(parent="cd" * 32),
+        print_of(selector="best"),
+        print_of(label_key="topic"),
+        print_of(tune={"kind": "head"}),
+        print_of(start="scratch"),
     }
-    assert len(prints) == 4
+    assert len(same) == 1
+    assert len(same | others) == 7
 
 
 def test_how_a_hub_source_travels_is_left_out(spec):

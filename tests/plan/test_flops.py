@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from toolkit.models.build import build_head, build_trunk
 from toolkit.models.cross_entropy import linear_cross_entropy
 from toolkit.models.structure import structure_flops
-from toolkit.plan.flops import forward_flops_per_token, training_flops_per_token
+from toolkit.plan.flops import forward_flops_per_token, training_factor
 
 SHAPES = [
     {"preset": "gpt2", "n_layers": 3, "d_model": 128},
@@ -34,14 +34,15 @@ def counted_flops(arch, length, dtype):
 def test_all_but_the_upper_triangle_of_what_torch_counts(architecture, options, length):
     arch = architecture(vocab_size=1024, sequence_length=length, **options)
     upper = 3 * arch.n_layers * 4 * arch.n_heads * arch.head_dim * (length - (length + 1) / 2)
-    assert training_flops_per_token(arch, length) + upper == counted_flops(arch, length, torch.float32)
+    planned = training_factor(None, 1) * forward_flops_per_token(arch, length)
+    assert planned + upper == counted_flops(arch, length, torch.float32)
 
 
 @pytest.mark.parametrize("length", [256, 512])
 def test_within_ten_percent_of_what_is_computed_in_query_blocks(architecture, length):
     arch = architecture(vocab_size=1024, sequence_length=length, d_model=256)
     counted = counted_flops(arch, length, torch.bfloat16)
-    assert training_flops_per_token(arch, length) == pytest.approx(counted, rel=0.1)
+    assert training_factor(None, 1) * forward_flops_per_token(arch, length) == pytest.approx(counted, rel=0.1)
 
 
 @pytest.mark.parametrize("options", SHAPES)
@@ -58,6 +59,6 @@ def test_attention_counts_the_triangle_only(architecture):
     """Each of n tokens sees itself and those before: n (n + 1) / 2 pairs of 4 operations a dimension."""
     arch = architecture(n_layers=1)
     length = 40
-    without = forward_flops_per_token(arch, 0) - 4 * 64 / 2
+    without = forward_flops_per_token(arch, 1) - 4 * 64
     attention = length * (forward_flops_per_token(arch, length) - without)
     assert attention == 4 * 64 * length * (length + 1) / 2

@@ -124,8 +124,14 @@ def chosen(batch_rows, *, gib, device="cpu", length=64, layers=2, d_model=64):
         "device": device,
         "optimizer": OPTIMIZERS["adamw"],
     }
-    rows = choose_micro_batch(arch, batch_rows=batch_rows, machine=machine, **options)
-    return rows, lambda n: estimate_memory(arch, rows=n, accumulates=n < batch_rows, **options).total
+
+    def needs(rows):
+        return estimate_memory(arch, rows=rows, accumulates=rows < batch_rows, **options)
+
+    rows = choose_micro_batch(
+        needs, batch_rows=batch_rows, sequence_length=length, device=device, machine=machine
+    )
+    return rows, lambda n: needs(n).total
 
 
 @given(st.integers(1, 4096), st.floats(0.5, 200), st.sampled_from(["cpu", "cuda"]))

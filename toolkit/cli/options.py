@@ -17,7 +17,10 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(metavar="KEY=VALUE", help="Values that replace the spec's.", show_default=False),
 ]
-Stage = Annotated[str, typer.Option(metavar="NAME", help="Stage of the spec.")]
+OneStage = Annotated[
+    str | None,
+    typer.Option("--stage", metavar="NAME", help="One stage, and what it needs. Default: all of them."),
+]
 Runs = Annotated[
     Path | None,
     typer.Option("--runs", metavar="FOLDER", help="The runs folder. Default: TK_RUNS, else ./runs."),

@@ -19,6 +19,8 @@ STATES = {
     "slow": YELLOW,
     "waiting": YELLOW,
     "stopped": YELLOW,
+    "queued": YELLOW,
+    "requeued": YELLOW,
     "hung": RED,
     "failed": RED,
     "dead": RED,

@@ -4,16 +4,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from toolkit.cli.options import Json, Overrides, Runs, Spec, Stage
+from toolkit.cli.options import Json, OneStage, Overrides, Runs, Spec
 
 if TYPE_CHECKING:
+    from toolkit.plan.plan import Plan
     from toolkit.store.runs import RunFolder
 
 
 def plan(
     spec: Spec,
     overrides: Overrides = None,
-    stage: Stage = "pretrain",
+    stage: OneStage = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Measure the speed of this machine first, for some seconds.")
     ] = False,
@@ -30,42 +31,52 @@ def plan(
       tk plan specs/gpt_small.toml model.n_layers=12 --probe
       tk plan specs/gpt_small.toml --json
     """
-    from textwrap import fill
-
-    from toolkit.cli.output import WIDTH, YELLOW, paint, say_json, say_rows
-    from toolkit.cli.run import check_stage
+    from toolkit.cli.output import say_json
+    from toolkit.cli.stages import make_jobs
     from toolkit.plan.plan import plan_here
-    from toolkit.plan.report import plan_rows
     from toolkit.spec.load import load_spec
-    from toolkit.store.runs import RunFolder, runs_root
-    from toolkit.store.text import sanitize
+    from toolkit.store.runs import runs_root
 
-    loaded = load_spec(spec, overrides or ())
-    root = runs_root(runs)
-    check_stage(loaded.spec, stage)
+    jobs = make_jobs(load_spec(spec, overrides or ()), stage, runs_root(runs))
     if probe:
         from toolkit.cli.output import results_apart
-        from toolkit.engine.job import Job
         from toolkit.engine.supervisor import supervise
 
-        job = Job(
-            action="probe",
-            root=root,
-            name=loaded.spec.name,
-            stage=stage,
-            spec=loaded.spec,
-            text=loaded.text.decode(),
-        )
-        with results_apart():
-            status = supervise(job)
-        if status:
-            raise typer.Exit(status)
-    made = plan_here(loaded.spec, stage, runs=runs)
-    state, done = _done(RunFolder(root, made.name, made.stage), made.fingerprint)
+        for job in jobs:
+            with results_apart():
+                status = supervise(job.model_copy(update={"action": "probe"}))
+            if status:
+                raise typer.Exit(status)
+    plans = [plan_here(job.spec, job.stage, runs=job.root) for job in jobs]
+    done = [_done(job.run, made.fingerprint) for job, made in zip(jobs, plans, strict=True)]
     if as_json:
-        stages = [{"stage": made.stage, "parent": made.parent, "state": state, "done": done}]
-        say_json({**made.model_dump(mode="json"), "stages": stages})
+        stages = [
+            {
+                "run": str(job.run),
+                "stage": made.stage,
+                "parent": made.parent and made.parent.model_dump(mode="json"),
+                "state": state,
+                "done": text,
+                "plan": made.model_dump(mode="json"),
+            }
+            for job, made, (state, text) in zip(jobs, plans, done, strict=True)
+        ]
+        shown = next(at for at, job in enumerate(jobs) if job.asked_for)
+        say_json({**plans[shown].model_dump(mode="json"), "stages": stages})
         return
+    for number, (made, (_, text)) in enumerate(zip(plans, done, strict=True)):
+        if number:
+            print()
+        _print(made, text)
+
+
+def _print(made: "Plan", done: str) -> None:
+    from textwrap import fill
+
+    from toolkit.cli.output import WIDTH, YELLOW, paint, say_rows
+    from toolkit.plan.report import plan_rows
+    from toolkit.store.text import sanitize
+
     (label, value), *rest = plan_rows(made)
     say_rows([(label, value), ("done", done), *rest])
     for warning in made.warnings:

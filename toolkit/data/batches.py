@@ -5,7 +5,7 @@ import threading
 from collections.abc import Iterator
 from types import TracebackType
 
-from toolkit.data.corpus import Split
+from toolkit.data.dataset import Arrays, Split
 from toolkit.data.rows import Rows
 
 _POLL_SECONDS = 0.1
@@ -42,12 +42,12 @@ class Batches:
         rank, world = ranks
         starts = range(0, batch_rows, micro_rows)[rank::world]
         self._micro = [(start, min(start + micro_rows, batch_rows)) for start in starts]
-        self._ready: queue.Queue[list[Rows] | BaseException | None] = queue.Queue(depth)
+        self._ready: queue.Queue[list[Rows | Arrays] | BaseException | None] = queue.Queue(depth)
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._work, name="batches", daemon=True)
         self._thread.start()
 
-    def __iter__(self) -> Iterator[list[Rows]]:
+    def __iter__(self) -> Iterator[list[Rows | Arrays]]:
         while True:
             item = self._ready.get()
             if item is None:
@@ -82,10 +82,10 @@ class Batches:
         except Exception as error:  # noqa: BLE001 - raised again where the batch is asked for
             self._put(error)
 
-    def _rows(self, step: int, start: int, stop: int) -> Rows:
+    def _rows(self, step: int, start: int, stop: int) -> Rows | Arrays:
         return self._split.rows(step, start, stop, seed=self._seed, batch_rows=self._batch_rows)
 
-    def _put(self, item: list[Rows] | BaseException | None) -> None:
+    def _put(self, item: list[Rows | Arrays] | BaseException | None) -> None:
         while not self._closed.is_set():
             try:
                 self._ready.put(item, timeout=_POLL_SECONDS)

@@ -1,4 +1,4 @@
-"""A prepared corpus: the batch of step s, and the held-out rows."""
+"""A packed corpus of text: the batch of step s, and the held-out rows."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,12 +7,11 @@ import numpy as np
 
 from toolkit.data.order import Numbers, Order, permute
 from toolkit.data.rows import PackedRows, Rows
-from toolkit.data.tokenizer import TextTokenizer
-from toolkit.plan.corpus import CorpusFacts, SplitFacts
+from toolkit.plan.corpus import SplitFacts
 
 
 @dataclass(frozen=True, eq=False)
-class Split:
+class PackedSplit:
     """The training or the held-out rows of all sources.
 
     Attributes:
@@ -72,14 +71,3 @@ class Split:
             places = np.flatnonzero(source == i)
             part.read(row[places], rows, places)
         return rows
-
-
-@dataclass(frozen=True, eq=False)
-class Corpus:
-    """What `prepare` returns."""
-
-    train: Split
-    validation: Split
-    tokenizer: TextTokenizer
-    facts: CorpusFacts
-    sequence_length: int

@@ -78,7 +78,7 @@ class Order:
         for block in np.unique(blocks):
             now = blocks == block
             slots = samples[now] % BLOCK
-            shuffled = np.argsort(_scramble(np.arange(BLOCK, dtype=np.uint64), mix(self.seed, int(block))))
+            shuffled = np.argsort(scramble(np.arange(BLOCK, dtype=np.uint64), mix(self.seed, int(block))))
             assigned = np.repeat(np.arange(len(self.rows)), self.quotas)[shuffled]
             rank = np.empty(BLOCK, np.int64)
             for i, quota in enumerate(self.quotas.tolist()):
@@ -108,8 +108,8 @@ def _feistel(words: _Words, low_bits: np.uint64, high_bits: np.uint64, key: int)
     low_mask, high_mask = _mask(low_bits), _mask(high_bits)
     low, high = words & low_mask, words >> low_bits
     for i in range(0, _ROUNDS, 2):
-        high ^= _scramble(low, mix(key, i)) & high_mask
-        low ^= _scramble(high, mix(key, i + 1)) & low_mask
+        high ^= scramble(low, mix(key, i)) & high_mask
+        low ^= scramble(high, mix(key, i + 1)) & low_mask
     return (high << low_bits) | low
 
 
@@ -122,11 +122,11 @@ def mix(*numbers: int) -> int:
     key = 0
     for number in numbers:
         word = np.array([number % 2**64], np.uint64)
-        key = int(_scramble(word, key)[0])
+        key = int(scramble(word, key)[0])
     return key
 
 
-def _scramble(words: _Words, key: int) -> _Words:
+def scramble(words: _Words, key: int) -> _Words:
     """splitmix64 (Steele et al. 2014), keyed: a bijection of 64-bit words."""
     z = (words ^ np.uint64(key)) + np.uint64(0x9E3779B97F4A7C15)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from toolkit.data.corpus import Corpus, Split
+from toolkit.data.corpus import PackedSplit
+from toolkit.data.dataset import Dataset
 from toolkit.data.errors import DataError
 from toolkit.data.pretrained import pretrained
 from toolkit.data.progress import Progress, Silent, check
@@ -31,7 +32,7 @@ _SCAN = 512 << 20
 """Characters of each source that the sample is drawn from."""
 
 
-def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Corpus:
+def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Dataset:
     """The corpus of a `[data]` section. What an earlier call finished is not done again.
 
     Shards are kept per source and tokenizer, rows per sequence length and held-out share: other weights,
@@ -48,9 +49,16 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
     """
     root = cache or cache_root()
     watch = progress or Silent()
-    try:
+    with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
         return _prepare(data, root, watch)
+
+
+@contextmanager
+def disk_errors(root: Path) -> Iterator[None]:
+    """Has a full or read-only cache say so. Raises DataError."""
+    try:
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise DataError(
@@ -64,8 +72,8 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
         raise
 
 
-def _prepare(data: Data, root: Path, progress: Progress) -> Corpus:
-    readers = [open_source(source, root) for source in data.sources]
+def _prepare(data: Data, root: Path, progress: Progress) -> Dataset:
+    readers = [open_source(source, root) for source in data.sources]  # type: ignore[arg-type]
     keys = [fingerprint(reader.identity()) for reader in readers]
     tokenizer = _tokenizer(data, readers, keys, root, progress)
     tokens: list[TokenSource] = []
@@ -73,7 +81,7 @@ def _prepare(data: Data, root: Path, progress: Progress) -> Corpus:
     for reader, key in zip(readers, keys, strict=True):
         name = fingerprint([_VERSION, key, tokenizer.fingerprint])[:32]
         folder = root / "tokens" / name
-        with _alone(folder, progress):
+        with alone(folder, progress):
             source = _tokens(reader, key, tokenizer, folder, progress)
             rows.append(
                 pack_source(
@@ -94,12 +102,11 @@ def _prepare(data: Data, root: Path, progress: Progress) -> Corpus:
         (part.train, weight) for part, weight in zip(rows, weights, strict=True) if part.train.facts.rows
     ]
     held_out = [part.validation for part in rows if part.validation.facts.rows]
-    return Corpus(
-        Split(tuple(part for part, _ in trained), tuple(weight for _, weight in trained)),
-        Split(tuple(held_out), (1.0,) * len(held_out)),
+    return Dataset(
+        PackedSplit(tuple(part for part, _ in trained), tuple(weight for _, weight in trained)),
+        PackedSplit(tuple(held_out), (1.0,) * len(held_out)),
         tokenizer,
         facts,
-        data.sequence_length,
     )
 
 
@@ -115,7 +122,7 @@ def _tokenizer(
     # Neither the order nor the weights of the sources matter: editing them tokenises nothing again.
     identity = [_VERSION, spec.model_dump(mode="json"), data.validation, sorted(set(keys))]
     path = root / "tokenizers" / fingerprint(identity)[:32] / "tokenizer.json"
-    with _alone(path.parent, progress):
+    with alone(path.parent, progress):
         if not path.exists():
             progress.start("reading", None)
             distinct = dict(zip(keys, readers, strict=True))
@@ -204,7 +211,7 @@ def _check_size(data: Data, readers: Sequence[Reader], facts: CorpusFacts) -> No
 
 
 @contextmanager
-def _alone(folder: Path, progress: Progress) -> Iterator[None]:
+def alone(folder: Path, progress: Progress) -> Iterator[None]:
     """Holds a folder of the cache: another process that prepares the same waits, and then finds it done."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / "lock").open("w") as file:

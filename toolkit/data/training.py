@@ -11,7 +11,7 @@ import numpy as np
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers, trainers
 from tokenizers import Tokenizer as Backend
 
-from toolkit.data.tokenizer import END_OF_TEXT, TextTokenizer
+from toolkit.data.tokenizer import END_OF_TEXT, MASK, TextTokenizer
 from toolkit.spec.data import (
     BPETokenizer,
     BytesTokenizer,
@@ -25,7 +25,7 @@ SAMPLE = {"bpe": 32 << 20, "unigram": 4 << 20, "wordpiece": 16 << 20, "character
 
 Trainable = BPETokenizer | UnigramTokenizer | WordPieceTokenizer | BytesTokenizer | CharactersTokenizer
 
-_BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+_BERT_TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", MASK]
 _UNKNOWN = "<unk>"
 _NEVER = -1e6
 _BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
@@ -36,6 +36,8 @@ def train(spec: Trainable, texts: Iterable[str]) -> TextTokenizer:
 
     A small sample may not fill `vocab_size`.
     """
+    if not isinstance(spec, WordPieceTokenizer) and spec.mask_token:
+        return _with_mask(spec, texts)
     if isinstance(spec, BytesTokenizer):
         return _finish(_bytes())
     if isinstance(spec, BPETokenizer):
@@ -66,6 +68,18 @@ def sample(documents: Iterable[tuple[bytes, str]], size: int) -> list[str]:
             floor, dropped = heapq.heappop(kept)
             total -= len(dropped)
     return [text for _, text in sorted(kept, reverse=True)]
+
+
+def _with_mask(
+    spec: BPETokenizer | UnigramTokenizer | BytesTokenizer | CharactersTokenizer, texts: Iterable[str]
+) -> TextTokenizer:
+    """The tokenizer without a mask token, one entry smaller, and the mask token behind its last."""
+    smaller: dict[str, Any] = {"mask_token": False}
+    if not isinstance(spec, BytesTokenizer):
+        smaller["vocab_size"] = spec.vocab_size - 1
+    backend = Backend.from_str(train(spec.model_copy(update=smaller), texts).json.decode())
+    backend.add_special_tokens([AddedToken(MASK, special=True)])
+    return _finish(backend)
 
 
 def _finish(backend: Backend, end_of_text: str = END_OF_TEXT) -> TextTokenizer:

@@ -19,8 +19,8 @@ PLAIN_SECONDS = 10.0
 class Console:
     """Lines go to standard output and to the run's console.log; a bar is drawn on terminals only."""
 
-    def __init__(self, log: Path | None = None) -> None:
-        self._out = RichConsole(highlight=False)
+    def __init__(self, log: Path | None = None, *, quiet: bool = False) -> None:
+        self._out = RichConsole(highlight=False, quiet=quiet)
         self._log = log.open("a", encoding="utf-8") if log else None
         self._bar: Progress | None = None
         self._said = 0.0
@@ -52,7 +52,7 @@ class Console:
         self.end_phase()
         self._phase, self._total, self._done = name, total, 0.0
         self._begin = self._said = time.monotonic()
-        if self._out.is_terminal:
+        if self._out.is_terminal and not self._out.quiet:
             self._bar = Progress(
                 TextColumn("{task.description}"),
                 BarColumn(bar_width=12),

@@ -48,9 +48,11 @@ class Hardware:
     precision: Literal["bfloat16", "float32"]
 
     @classmethod
-    def of(cls, plan: Plan) -> "Hardware":
-        """The plan's device and precision. Raises StageError when torch can't use it."""
-        return cls(_existing(plan.device), plan.precision)
+    def of(cls, plan: Plan, local_rank: int = 0) -> "Hardware":
+        """The plan's device and precision; of several GPUs that of the local rank. Raises StageError when
+        torch can't use it."""
+        several = plan.device == "cuda" and local_rank > 0
+        return cls(_existing(f"cuda:{local_rank}" if several else plan.device), plan.precision)
 
     @property
     def dtype(self) -> torch.dtype:

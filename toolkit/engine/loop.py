@@ -10,13 +10,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from toolkit.data.batches import Batches
-from toolkit.data.corpus import Corpus
+from toolkit.data.dataset import Arrays, Dataset
 from toolkit.data.rows import Rows
 from toolkit.engine.checkpointing import Saver, State, load_checkpoint
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.recorder import Recorder
 from toolkit.engine.samples import write_samples
-from toolkit.engine.trainer import StepResult, Trainer
+from toolkit.engine.trainer import NonFinite, StepResult, Trainer
+from toolkit.engine.versions import versions
 from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
 from toolkit.store.errors import LeaseLost
@@ -35,16 +36,18 @@ class Loop:
 
     run: RunFolder
     plan: Plan
-    corpus: Corpus
+    dataset: Dataset
     trainer: Trainer
     saver: Saver
     recorder: Recorder
     interrupts: Interrupts
 
     def __post_init__(self) -> None:
+        self.ranks = self.trainer.ranks
         self.state = State()
         self.steps = self.trainer.steps
         self.steps_here, self.seconds_here, self.evaluation_speed = 0, 0.0, 0.0
+        self.positions_here = 0
         self._saved_at, self._saved_time = -1, time.monotonic()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -55,7 +58,8 @@ class Loop:
     def carry_out(self) -> bool:
         """Train to the last step; False if stopped before. The work is saved either way.
 
-        Raises NonFinite, with the weights before it saved.
+        Raises NonFinite, with the weights before it saved. Ranks end together; whatever else one of them
+        raises ends the others too, without another checkpoint: it could not be a common one.
         """
         self.recorder.open(self.state)
         try:
@@ -68,11 +72,17 @@ class Loop:
                     self._train(ready)
         except Stopped:
             return False
+        except (NonFinite, LeaseLost):
+            raise
+        except BaseException:
+            self._saved_at = self._saved_at if self.ranks.alone else self.state.step
+            raise
         finally:
+            self.recorder.phase(self.state, "saving")
             self._save()
             self.saver.wait()
 
-    def _train(self, ready: Iterator[list[Rows]]) -> None:
+    def _train(self, ready: Iterator[list[Rows | Arrays]]) -> None:
         asked = time.perf_counter()
         micro_batches = next(ready)
         begun = time.perf_counter()
@@ -85,24 +95,25 @@ class Loop:
         state.seconds += seconds + begun - asked
         self.steps_here += 1
         self.seconds_here += seconds + begun - asked
-        state.flops += 3 * self.trainer.flops_per_row * self.plan.batch_rows
+        state.flops += result.flops
         state.peak_memory = max(state.peak_memory, self.trainer.hardware.peak_memory())
         self._record(result, seconds, begun - asked)
 
     def _record(self, result: StepResult, seconds: float, waited: float) -> None:
-        speed = self.plan.batch_tokens / (seconds + waited)
-        flops = 3 * self.trainer.flops_per_row * self.plan.batch_rows
+        self.positions_here += result.positions
         metrics = {
             "train/loss": result.loss,
             "train/lr": result.lr,
             "train/grad_norm": result.grad_norm,
             "train/tokens": float(self.state.tokens),
-            "perf/tokens_per_second": speed,
+            "perf/tokens_per_second": result.positions / (seconds + waited),
             "perf/step_seconds": seconds,
             "perf/data_wait_seconds": waited,
-            "perf/mfu": flops / seconds / self.trainer.peak_flops,
+            "perf/mfu": result.flops / seconds / self.trainer.peak_flops,
             "memory/peak_gib": self.state.peak_memory / 2**30,
         }
+        if result.slots > result.positions:
+            metrics["perf/padding"] = 1 - result.positions / result.slots
         metrics |= {f"train/{name}": value for name, value in result.metrics.items()}
         self.state.metrics |= metrics
         self.recorder.step(self.state, metrics)
@@ -111,46 +122,72 @@ class Loop:
         """What falls due at the present step: evaluation, samples, requests, a checkpoint."""
         state, last = self.state, self.state.step == self.steps
         if state.evaluated_at != state.step and (last or _due(self.plan.evaluate_every, state.step)):
-            self._evaluate(None if last else self.plan.run.evaluate_rows)
+            self._evaluate(None if last else self.plan.run.evaluate_rows, last=last)
         if state.sampled_at != state.step and (last or _due(self.plan.sample_every, state.step)):
-            write_samples(self.trainer.task, self.corpus.tokenizer, self.plan, state, self.recorder)
+            self._sample()
             state.sampled_at = state.step
-        asked = self.interrupts.heed(self.run)
-        if isinstance(self.saver.failure, LeaseLost):
-            raise self.saver.failure
-        if self.interrupts:
-            raise Stopped
-        if asked or self._checkpoint_due():
+        asked = self.ranks.first and self.interrupts.heed(self.run)
+        lost, save = self.ranks.any(
+            isinstance(self.saver.failure, LeaseLost), asked or self._checkpoint_due()
+        )
+        if lost:
+            raise self.saver.failure or LeaseLost(f"{self.run} was taken over by another process.")
+        self._stop_if_asked()
+        if save:
             self._save()
 
-    def _evaluate(self, limit: int | None) -> None:
-        split, size = self.corpus.validation, self.plan.micro_batch
+    def _stop_if_asked(self) -> None:
+        """Raises Stopped, on all ranks, where any was asked to stop."""
+        if self.ranks.any(bool(self.interrupts))[0]:
+            self.interrupts.ask("another rank was asked to stop")
+            raise Stopped
+
+    def _sample(self) -> None:
+        task = self.trainer.whole_task()
+        if task is not None:
+            write_samples(task, self.dataset.tokenizer, self.plan, self.state, self.recorder)
+
+    def _evaluate(self, limit: int | None, *, last: bool) -> None:
+        split, size = self.dataset.validation, self.plan.micro_batch
         rows = min(split.n_rows, limit or split.n_rows)
         self.recorder.phase(self.state, "evaluating")
 
-        def table() -> Iterator[Rows]:
-            for start in range(0, rows, size):
-                if self.interrupts:
-                    raise Stopped
+        def table() -> Iterator[tuple[int | None, Rows | Arrays]]:
+            index, shares = self.ranks.data
+            n_micro = -(-rows // size)
+            for first in range(0, n_micro, shares):
+                self._stop_if_asked()
                 self.recorder.alive(self.state)
-                yield split.table(start, min(start + size, rows))
+                micro = first + index if first + index < n_micro else None
+                start = size * (first if micro is None else micro)
+                yield micro, split.table(start, min(start + size, rows))
 
         begun = time.perf_counter()
-        means = self.trainer.evaluate(table())
+        means, report = self.trainer.evaluate(table(), last=last)
         metrics = {f"val/{name}": value for name, value in means.items()}
-        if self.trainer.task.predicts_every_token:
+        if self.trainer.task.predicts_every_token and split.bytes:
             metrics["val/bits_per_byte"] = means["loss"] * split.tokens / split.bytes / math.log(2)
         metrics["perf/evaluation_seconds"] = seconds = time.perf_counter() - begun
-        self.evaluation_speed = rows * self.plan.sequence_length / seconds
+        self.evaluation_speed = rows * self.plan.row_length / seconds
         self.state.evaluation_seconds += seconds
         state = self.state
         state.evaluated_at = state.step
         state.metrics |= metrics
-        better = state.best is None or metrics["val/loss"] < state.best.value
+        criterion = self.trainer.task.criterion
+        value = metrics[criterion.metric]
+        sign = -1 if criterion.higher else 1
+        better = state.best is None or sign * value < sign * state.best.value
         if better:
-            state.best = Best(metric="val/loss", value=metrics["val/loss"], step=state.step)
+            state.best = Best(metric=criterion.metric, value=value, step=state.step)
+        for name, picture in report.pictures.items():
+            self.recorder.picture(state, name, picture)
+        for prompt, text in report.samples:
+            self.recorder.sample(state, prompt, text)
+        if report.embeddings is not None:
+            self.recorder.embeddings(report.embeddings)
         self.recorder.evaluation(state, metrics, best=better)
-        if better and self.plan.run.keep.best and state.step < self.steps and not self.saver.busy:
+        wanted = better and self.plan.run.keep.best and state.step < self.steps
+        if wanted and not self.ranks.any(self.saver.busy)[0]:
             self._save()
 
     def _checkpoint_due(self) -> bool:
@@ -178,12 +215,21 @@ class Loop:
                 "tokens": state.tokens,
                 "flops": state.flops,
                 "seconds": state.seconds,
+                "ancestry_flops": state.flops + self._inherited_flops(),
+                "criterion": self.trainer.task.criterion._asdict(),
                 "seed": self.plan.seed,
                 "fingerprint": self.plan.fingerprint,
                 "data_fingerprint": self.plan.data_fingerprint,
+                "versions": versions(),
                 "run": str(self.run),
             },
         )
+
+    def _inherited_flops(self) -> float:
+        """Spent on the weights that the run began with: none where it began with random ones."""
+        parent = self.plan.parent
+        scratch = getattr(self.plan.task, "start", "parent") == "scratch"
+        return 0.0 if parent is None or scratch else parent.flops or 0.0
 
     def actual(self) -> dict[str, float]:
         """What the run took so far, to stand beside its plan."""
@@ -197,12 +243,13 @@ class Loop:
 
     def _batches(self) -> Batches:
         return Batches(
-            self.corpus.train,
+            self.dataset.train,
             seed=self.plan.seed,
             start_step=self.state.step,
             steps=self.steps,
             micro_rows=self.plan.micro_batch,
             batch_rows=self.plan.batch_rows,
+            ranks=self.ranks.data,
         )
 
 

@@ -1,7 +1,7 @@
 """Optimizers over one task: which parameter is updated how, and their state as named tensors."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer as TorchOptimizer
 
+from toolkit.engine.muon import ShardedMuon
 from toolkit.models.linear import Linear
-from toolkit.objectives.task import Task
+from toolkit.models.task import Task
+from toolkit.models.trunk import Trunk
 from toolkit.spec.train import AdamW, Muon, Optimizer
 
 
@@ -47,6 +49,18 @@ class Optimizers:
                 for key, value in entries.items():
                     yield f"{self.names[parameter]}/{key}", value  # type: ignore[index]
 
+    def blank(self, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+        """Zeros for a state of these names and shapes, divided over ranks as its parameters are.
+
+        Raises KeyError for a parameter that isn't here.
+        """
+        parameters = {name: parameter for parameter, name in self.names.items()}
+        tensors: dict[str, Tensor] = {}
+        for name, shape in shapes.items():
+            parameter = parameters[name.rsplit("/", 1)[0]]
+            tensors[name] = torch.zeros_like(parameter) if shape == parameter.shape else torch.zeros(shape)
+        return tensors
+
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over a state. Raises KeyError for a parameter that isn't here."""
         parameters = {name: parameter for parameter, name in self.names.items()}
@@ -62,15 +76,28 @@ class Optimizers:
             owners[parameter].state[parameter][key] = tensor
 
 
-def build_optimizers(task: Task, spec: Optimizer, *, fused: bool = True) -> Optimizers:
-    """The optimizers of an `optimizer` section. Every trainable parameter lands in exactly one group."""
+def build_optimizers(
+    task: Task,
+    spec: Optimizer,
+    *,
+    rate: Callable[[str], float] = lambda name: 1.0,
+    fused: bool = True,
+    sharded: bool = False,
+) -> Optimizers:
+    """The optimizers of an `optimizer` section. Every trainable parameter lands in exactly one group.
+
+    `rate` tells the share of the learning rate that a parameter gets, by its name.
+    """
     names = {p: name for name, p in task.named_parameters() if p.requires_grad}
     parts: dict[str, TorchOptimizer]
     match spec:
         case AdamW():
             matrices = [p for p in names if p.ndim >= 2]
             vectors = [p for p in names if p.ndim < 2]
-            groups = [_group(matrices, spec.lr, weight_decay=spec.weight_decay), _group(vectors, spec.lr)]
+            groups = [
+                *_groups(matrices, names, rate, spec.lr, weight_decay=spec.weight_decay),
+                *_groups(vectors, names, rate, spec.lr),
+            ]
             parts = {"adamw": _adamw(groups, spec.betas, spec.eps, fused)}
         case Muon():
             head = {p for p in task.head_parameters() if p in names}
@@ -79,36 +106,51 @@ def build_optimizers(task: Task, spec: Optimizer, *, fused: bool = True) -> Opti
             vectors = [p for p in names if p.ndim < 2]
             taken = {*matrices, *vectors, *head}
             rest = [p for p in names if p not in taken]
-            muon = torch.optim.Muon(
-                [_group(matrices, spec.lr)],
-                lr=spec.lr,
-                weight_decay=spec.weight_decay,
-                momentum=spec.momentum,
-                ns_steps=spec.ns_steps,
-            )
             groups = [
-                _group(rest, spec.embedding_lr),
-                _group([p for p in names if p in head], spec.head_lr),
-                _group(vectors, spec.scalar_lr),
+                *_groups(rest, names, rate, spec.embedding_lr),
+                *_groups([p for p in names if p in head], names, rate, spec.head_lr),
+                *_groups(vectors, names, rate, spec.scalar_lr),
             ]
-            parts = {"muon": muon, "adamw": _adamw(groups, spec.betas, spec.eps, fused)}
+            parts = {"adamw": _adamw(groups, spec.betas, spec.eps, fused)}
+            if matrices:
+                muon = (ShardedMuon if sharded else torch.optim.Muon)(
+                    _groups(matrices, names, rate, spec.lr),
+                    lr=spec.lr,
+                    weight_decay=spec.weight_decay,
+                    momentum=spec.momentum,
+                    ns_steps=spec.ns_steps,
+                )
+                parts = {"muon": muon, **parts}
     _assert_covered(parts, names)
     return Optimizers(parts, names)
 
 
-def _hidden_matrices(trunk: nn.Module) -> set[nn.Parameter]:
-    """Weights of the linear layers inside the trunk: what Muon is made for. Embeddings are not among them."""
-    return {m.weight for m in trunk.modules() if isinstance(m, Linear)}
+def _hidden_matrices(trunk: Trunk) -> set[nn.Parameter]:
+    """Weights of the linear layers of the blocks: what Muon is made for. Embeddings are not among them."""
+    return {m.weight for m in trunk.blocks.modules() if isinstance(m, Linear)}
 
 
-def _group(parameters: list[nn.Parameter], lr: float, weight_decay: float | None = 0.0) -> dict[str, Any]:
-    return {"params": parameters, "lr": lr, "highest_lr": lr, "weight_decay": weight_decay}
+def _groups(
+    parameters: list[nn.Parameter],
+    names: dict[nn.Parameter, str],
+    rate: Callable[[str], float],
+    lr: float,
+    weight_decay: float | None = 0.0,
+) -> list[dict[str, Any]]:
+    """One group for each share of the rate, the highest first."""
+    shares: dict[float, list[nn.Parameter]] = {}
+    for parameter in parameters:
+        shares.setdefault(rate(names[parameter]), []).append(parameter)
+    return [
+        {"params": shares[share], "lr": lr * share, "highest_lr": lr * share, "weight_decay": weight_decay}
+        for share in sorted(shares, reverse=True)
+    ]
 
 
 def _adamw(
     groups: list[dict[str, Any]], betas: tuple[float, float], eps: float, fused: bool
 ) -> torch.optim.AdamW:
-    return torch.optim.AdamW([g for g in groups if g["params"]], betas=betas, eps=eps, fused=fused)
+    return torch.optim.AdamW(groups, betas=betas, eps=eps, fused=fused)
 
 
 def _assert_covered(parts: dict[str, TorchOptimizer], names: dict[nn.Parameter, str]) -> None:

@@ -3,12 +3,18 @@
 import math
 import time
 
+import numpy as np
+from numpy.typing import NDArray
+
 from toolkit.engine.checkpointing import State
 from toolkit.engine.console import Console
 from toolkit.engine.telemetry import Telemetry
+from toolkit.models.task import Embeddings
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
 from toolkit.store.heartbeat import beat
+from toolkit.store.png import write_png
+from toolkit.store.projector import write_projector
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import State as RunState
 from toolkit.store.status import Status, write_status
@@ -16,18 +22,27 @@ from toolkit.store.tfevents import EventWriter
 
 SIGN_SECONDS = 1.0
 """Between two heartbeats, and two replacements of the status."""
+WATCHED = ("training", "evaluating")
 EXCERPT = 12
 """Lines of a sample that the console shows."""
+STEPS_OF_PATIENCE = 10
+"""A rank that gives no sign for so many of its own longest steps hangs."""
 
 
 class Recorder:
     """Tells the outside how one attempt of a run goes."""
 
-    def __init__(self, run: RunFolder, console: Console, *, attempt: int, steps: int) -> None:
+    def __init__(
+        self, run: RunFolder, console: Console, *, attempt: int, steps: int, hang_after: float, rank: int = 0
+    ) -> None:
         self.run = run
         self.console = console
         self.attempt = attempt
         self.steps = steps
+        self.rank = rank
+        self.hang_after = hang_after
+        self._longest = 0.0
+        self._stepped: float | None = None
         self.events: EventWriter | None = None
         self._telemetry: Telemetry | None = None
         self._signed = 0.0
@@ -37,20 +52,27 @@ class Recorder:
 
     def open(self, state: State) -> None:
         """Begin this attempt's event file. A step's metrics are written under the number of steps done."""
+        self.console.start_phase("training", self.steps)
+        if self.rank:
+            return
         self.events = EventWriter(self.run.path, state.step + 1 if state.step else 0)
         self._telemetry = Telemetry(self.run.path)
-        self.console.start_phase("training", self.steps)
 
     def step(self, state: State, metrics: dict[str, float]) -> None:
         if self.events:
             self.events.scalars(state.step, metrics)
         self._seen += 1
+        now = time.monotonic()
+        if self._stepped is not None:
+            # The longest of late: one slow step is forgotten after some hundred.
+            self._longest = max(now - self._stepped, 0.98 * self._longest)
+        self._stepped = now
         # A debiased exponential mean: single steps are too noisy to read.
         self._losses = 0.95 * self._losses + 0.05 * metrics["train/loss"]
         self._speed = 0.95 * self._speed + 0.05 * metrics["perf/tokens_per_second"]
         scale = 1 - 0.95**self._seen
         speed = self._speed / scale
-        left = (self.steps - state.step) * metrics["train/tokens"] / max(state.step, 1) / speed
+        left = (self.steps - state.step) * state.seconds / max(state.step, 1)
         self.console.advance(
             state.step,
             f"{state.step}/{self.steps}  loss {self._losses / scale:.3f}  {speed:,.0f} tokens/s  "
@@ -72,9 +94,24 @@ class Recorder:
         lines = f"{prompt}{text}".strip("\n").splitlines()[:EXCERPT]
         self.console.say("\n".join(f"  │ {line}" for line in lines), style="dim")
 
+    def picture(self, state: State, name: str, pixels: NDArray[np.uint8]) -> None:
+        """A picture, (height, width, 3), for TensorBoard."""
+        height, width = pixels.shape[:2]
+        if self.events:
+            self.events.image(state.step, name, write_png(pixels.tobytes(), width, height), width, height)
+
+    def embeddings(self, found: Embeddings) -> None:
+        """Vectors for TensorBoard's projector, in place of those of the evaluation before."""
+        write_projector(self.run.path, found.vectors, found.labels, found.thumbnails)
+
     def phase(self, state: State, name: str) -> None:
-        beat(self.run, state.step, name)
+        beat(self.run, state.step, name, self.rank, self.patience if name in WATCHED else None)
         self._signed = time.monotonic()
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds of silence that a hang would be told by; None before the first steps, which may compile."""
+        return max(self.hang_after, STEPS_OF_PATIENCE * self._longest) if self._longest else None
 
     def alive(self, state: State) -> None:
         """A heartbeat and the status, if the last ones are a second old."""
@@ -85,6 +122,8 @@ class Recorder:
                 self.events.scalars(state.step, counters)
 
     def status(self, name: RunState, state: State, reason: str | None = None) -> None:
+        if self.rank:
+            return
         finite = {key: value for key, value in state.metrics.items() if math.isfinite(value)}
         write_status(
             self.run,

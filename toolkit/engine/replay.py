@@ -1,19 +1,29 @@
 """Proof of exact resume: train again from the checkpoint before last, and compare with the last."""
 
+from dataclasses import replace
+
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from toolkit.data.batches import Batches
-from toolkit.data.prepare import prepare
-from toolkit.engine.checkpointing import OPTIMIZER, WEIGHTS, load_checkpoint
+from toolkit.engine.attempt import freeze, make_trainer
+from toolkit.engine.checkpointing import load_checkpoint
 from toolkit.engine.console import Console, DataProgress
+from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
 from toolkit.engine.stage import read_plan
-from toolkit.engine.trainer import Trainer
+from toolkit.engine.tensors import OPTIMIZER, WEIGHTS, read_tensors
+from toolkit.engine.weights import find_base
+from toolkit.plan.parent import Parent
+from toolkit.plan.parents import find_parent
+from toolkit.plan.plan import Plan
+from toolkit.spec.spec import Spec
+from toolkit.spec.tune import HeadTune
 from toolkit.store.checkpoints import CheckpointStore
+from toolkit.store.events import read_events
+from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
 
 
@@ -31,14 +41,18 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
     store.verify(before)
     store.verify(last)
     with Console() as console:
-        corpus = prepare(plan.data, progress=DataProgress(console, lambda: bool(interrupts)))
-        if corpus.facts.fingerprint != plan.data_fingerprint:
+        job_spec, parent, base = _sources(run, plan)
+        progress = DataProgress(console, lambda: bool(interrupts))
+        dataset = prepare_stage(job_spec, run.stage, parent, base, progress=progress)
+        if dataset.facts.fingerprint != plan.data_fingerprint:
             raise StageError(f"the data of {run} changed since it began: nothing can be replayed.")
-        trainer = Trainer(plan, Hardware.of(plan), steps=plan.steps)
+        trainer = make_trainer(plan, Hardware.of(plan), dataset, base)
+        if isinstance(plan.tune, HeadTune):
+            dataset = freeze(dataset, trainer, console, interrupts)
         state = load_checkpoint(trainer, before)
         console.start_phase("replaying", last.step - state.step)
         with Batches(
-            corpus.train,
+            dataset.train,
             seed=plan.seed,
             start_step=state.step,
             steps=last.step,
@@ -52,8 +66,8 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
                 console.advance(step + 1 - state.step, f"step {step + 1}")
         console.end_phase()
         differing = [
-            *_differing(trainer.weights(), load_file(last.path / WEIGHTS)),
-            *_differing(dict(trainer.optimizers.state()), load_file(last.path / OPTIMIZER)),
+            *_differing(trainer.weights(), read_tensors(last.path, WEIGHTS)),
+            *_differing(dict(trainer.optimizers.state()), read_tensors(last.path, OPTIMIZER)),
         ]
         span = f"{last.step - state.step} steps from {before.step} to {last.step}"
         if differing:
@@ -61,6 +75,18 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
             return EXIT_FAILED
         console.say(f"{run}: {span} replayed; weights and optimizer state are equal bit for bit.")
         return EXIT_FINISHED
+
+
+def _sources(run: RunFolder, plan: Plan) -> tuple[Spec, Parent | None, Checkpoint | None]:
+    """The spec that a run was begun with, and what it started from."""
+    created = [event["spec"] for event in read_events(run) if event["kind"] == "created" and "spec" in event]
+    if not created:
+        raise StageError(f"{run} does not say what spec it was begun with.")
+    spec = Spec.model_validate(created[-1])
+    if plan.parent is None:
+        return spec, None, None
+    parent = find_parent(spec, run.stage, root=run.root)
+    return spec, replace(parent, record=plan.parent), find_base(plan, run.root)
 
 
 def _differing(here: dict[str, Tensor], there: dict[str, Tensor]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 from toolkit.data.tokenizer import TextTokenizer
 from toolkit.engine.checkpointing import State
 from toolkit.engine.recorder import Recorder
-from toolkit.objectives.task import Task
+from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
 
 LENGTH = 96
@@ -21,6 +21,9 @@ TOP_K = 50
 @runtime_checkable
 class Writes(Protocol):
     """A task that continues text."""
+
+    def prompt(self, text: str) -> list[int]:
+        """What it is given to go on from `text`."""
 
     def continuations(
         self,
@@ -35,15 +38,18 @@ class Writes(Protocol):
     ) -> Iterator[int]: ...
 
 
-def write_samples(task: Task, tokenizer: TextTokenizer, plan: Plan, state: State, recorder: Recorder) -> None:
+def write_samples(
+    task: Task, tokenizer: TextTokenizer | None, plan: Plan, state: State, recorder: Recorder
+) -> None:
     """One sample a prompt, seeded by (seed, step, prompt); none from a task that writes no text."""
-    if not isinstance(task, Writes):
+    if not isinstance(task, Writes) or tokenizer is None:
         return
-    for prompt in plan.run.prompts or ("",):
+    # What a fine-tuned model writes is shown by its evaluation.
+    for prompt in plan.run.prompts or (("",) if plan.parent is None else ()):
         recorder.alive(state)
         digest = hashlib.blake2b(f"{plan.seed}/{state.step}/{prompt}".encode(), digest_size=8).digest()
         ids = task.continuations(
-            [tokenizer.end_of_text_id, *tokenizer.encode(prompt)],
+            task.prompt(prompt),
             max_new_tokens=LENGTH,
             temperature=TEMPERATURE,
             top_k=TOP_K,

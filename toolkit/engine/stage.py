@@ -1,50 +1,60 @@
 """A stage from its job to its end: lease, data, plan, training, account."""
 
-import platform
 import shutil
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 
 from pydantic import ValidationError
 
-from toolkit.data.corpus import Corpus
+from toolkit.data.dataset import Dataset
 from toolkit.data.errors import PreparationStopped
-from toolkit.data.prepare import prepare
 from toolkit.engine.console import Console, DataProgress
+from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
-from toolkit.engine.interrupts import Interrupts
+from toolkit.engine.interrupts import EXIT_FINISHED, Interrupts
 from toolkit.engine.job import Job
+from toolkit.engine.ranks import ALONE, PLAN, Ranks
+from toolkit.engine.versions import versions
 from toolkit.plan.machine import Machine
+from toolkit.plan.parent import Parent
+from toolkit.plan.parents import find_parent, find_parent_checkpoint
 from toolkit.plan.plan import Plan, make_plan
 from toolkit.plan.probe import find_probe
 from toolkit.plan.report import plan_rows
+from toolkit.spec.spec import PRETRAIN
 from toolkit.store.atomic import write_atomic
+from toolkit.store.checkpoints import CheckpointStore
+from toolkit.store.children import note_child
 from toolkit.store.events import append_event, read_events
 from toolkit.store.lease import Lease, hold
+from toolkit.store.manifest import Checkpoint
 from toolkit.store.requests import clear
-from toolkit.store.runs import RunFolder
+from toolkit.store.runs import RunFolder, parse_reference
 from toolkit.store.status import Status, read_status, write_status
 
 
-def carry_out(job: Job, interrupts: Interrupts) -> int:
-    """Train the stage of a job from its last checkpoint on; the exit status.
+def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
+    """Train the stage of a job from its last checkpoint on; the exit status. For the first rank.
 
     Raises StageError, DataError, PlanError or StoreError, and PreparationStopped, each noted in the run.
     """
     run = job.run
     run.create()
-    with hold(run) as lease, Console(run.console) as console:
+    with hold(run) as lease, Console(run.console, quiet=job.quiet) as console:
         attempt = sum(event["kind"] == "started" for event in read_events(run)) + 1
         before = read_status(run)
         if not run.spec.exists():
             write_atomic(run.spec, job.text.encode())
             append_event(run, "created", spec=job.spec.model_dump(mode="json"))
         clear(run)
-        append_event(run, "started", attempt=attempt, versions=versions())
+        append_event(run, "started", attempt=attempt, versions=versions(), ranks=ranks.world)
         kept = before.model_dump(include={"step", "steps", "metrics", "best"}) if before else {}
         status = Status(state="preparing", attempt=attempt, **kept)
         write_status(run, status)
         try:
-            return _train(job, lease, console, interrupts, attempt)
+            outcome = _train(job, lease, console, interrupts, attempt, ranks)
+            if outcome == EXIT_FINISHED and not job.keep_weights:
+                CheckpointStore(run).discard()
+            return outcome
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__
@@ -67,16 +77,18 @@ def read_plan(run: RunFolder) -> Plan | None:
         ) from error
 
 
-def settle(job: Job, corpus: Corpus, console: Console) -> Plan:
+def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console) -> Plan:
     """The plan to carry out: the frozen one of an earlier attempt wherever nothing speaks against it.
 
     Raises StageError when the spec or the data are no longer those the run began with.
     """
     run, frozen = job.run, read_plan(job.run)
     free = shutil.disk_usage(run.path).free
-    plan = make_plan(job.spec, job.stage, machine=Machine.detect(), facts=corpus.facts, free_disk=free)
+    plan = make_plan(
+        job.spec, job.stage, machine=Machine.detect(), parent=parent, facts=dataset.facts, free_disk=free
+    )
     probe = find_probe(plan)
-    plan = plan.with_probe(probe, corpus.facts) if probe else plan
+    plan = plan.with_probe(probe, dataset.facts) if probe else plan
     if frozen is None:
         return plan
     if plan.fingerprint != frozen.fingerprint:
@@ -101,25 +113,18 @@ def settle(job: Job, corpus: Corpus, console: Console) -> Plan:
     return plan
 
 
-def versions() -> dict[str, str]:
-    """Of what a result can depend on."""
-    found = {"python": platform.python_version()}
-    for package in ("tk-pretrain", "torch", "tokenizers", "numpy"):
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "unknown"
-    return found
-
-
-def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int) -> int:
+def _train(
+    job: Job, lease: Lease, console: Console, interrupts: Interrupts, attempt: int, ranks: Ranks
+) -> int:
     def stopping() -> bool:
         interrupts.heed(lease.run)
         return bool(interrupts)
 
-    corpus = prepare(job.spec.data, progress=DataProgress(console, stopping))
+    parent, base = _parent(job)
+    progress = DataProgress(console, stopping)
+    dataset = prepare_stage(job.spec, job.stage, parent, base, progress=progress)
     console.end_phase()
-    plan = settle(job, corpus, console)
+    plan = settle(job, parent, dataset, console)
     write_atomic(lease.run.plan, plan.model_dump_json(indent=1).encode())
     for label, value in plan_rows(plan):
         console.say(f"{label:<12} {value}")
@@ -128,4 +133,26 @@ def _train(job: Job, lease: Lease, console: Console, interrupts: Interrupts, att
     # torch takes seconds to import: what can fail without it has had its chance.
     from toolkit.engine.attempt import attempt_training
 
-    return attempt_training(plan, corpus, lease, console, interrupts, attempt)
+    ranks.announce(PLAN, (plan, parent, base, attempt))
+    return attempt_training(plan, dataset, base, lease.run, lease, console, interrupts, attempt, ranks)
+
+
+def _parent(job: Job) -> tuple[Parent | None, Checkpoint | None]:
+    """The parent of a fine-tune and its checkpoint: that of the run's first attempt, if there was one.
+
+    Raises StageError where the parent has no checkpoint yet.
+    """
+    if job.stage == PRETRAIN:
+        return None, None
+    parent, frozen = find_parent(job.spec, job.stage, root=job.root), read_plan(job.run)
+    record = parent.record
+    if frozen is not None and frozen.parent is not None and frozen.parent.fingerprint == record.fingerprint:
+        record = frozen.parent
+    run, _ = parse_reference(record.run, job.root)
+    checkpoint = find_parent_checkpoint(run, record.checkpoint or record.selector, record.fingerprint)
+    if checkpoint is None:
+        raise StageError(
+            f"the parent {record} has no such checkpoint. Train it first: `tk run` of its spec, or without --stage."
+        )
+    note_child(run, job.run, checkpoint.id)
+    return replace(parent, record=record), checkpoint

@@ -16,7 +16,8 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
     yield f"finished     {run} at step {state.step}: {'  '.join(results)}"
     planned = f" (planned {length_of_time(plan.seconds)})" if plan.seconds else ""
     speed = state.tokens / state.seconds
-    yield f"time         {length_of_time(actual['seconds'])}{planned}, {speed:,.0f} tokens/s in training"
+    unit = "tokens" if plan.vocab_size else "images"
+    yield f"time         {length_of_time(actual['seconds'])}{planned}, {speed:,.0f} {unit}/s in training"
     yield f"compute      {actual['flops']:.3g} FLOPs (planned {plan.flops or 0:.3g})"
     peak, expected = actual["peak_memory"] / 2**30, plan.memory.total / 2**30
     yield f"memory       {peak:.2f} GiB (planned {expected:.2f} GiB)"
@@ -25,8 +26,10 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
         yield f"cost         {cost}"
     yield ""
     yield "next"
+    use = {"causal_lm": ("tk sample", "have it write"), "masked_lm": ("tk fill", "have it fill in [MASK]")}
+    first = use.get(plan.task.kind)
     for command, does in (
-        (f"tk sample {run}", "have it write"),
+        *([(f"{first[0]} {run}", first[1])] if first else []),
         (f"tk show {run}", "plan and actual, checkpoints"),
         (f"tk export {run} FOLDER", "a folder that transformers opens"),
         ("tensorboard --logdir runs", "curves"),

@@ -1,18 +1,23 @@
 """A task, its weights and its optimizers: one training step, one evaluation, and the state of both."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from toolkit.data.dataset import Arrays, arrays
+from toolkit.data.rows import Rows
 from toolkit.engine.hardware import Hardware, seed_micro_batch
 from toolkit.engine.optimizers import build_optimizers
+from toolkit.engine.parallel import Sharding, clip, whole
+from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.schedules import factor
-from toolkit.objectives.registry import build_task
-from toolkit.objectives.task import Batch
+from toolkit.engine.tasks import build_task
+from toolkit.engine.tuning import hold_still, moving, rate_of, saved_alone
+from toolkit.models.task import Batch, Loss, Mean, Report, Task, Vocabulary
+from toolkit.plan.flops import training_factor
 from toolkit.plan.plan import Plan
 
 
@@ -30,51 +35,84 @@ class StepResult:
     units: int
     """Units of loss in the global batch: predicted tokens, images, …"""
     metrics: dict[str, float]
+    positions: int
+    """Real positions of the global batch: tokens, patches."""
+    slots: int
+    """Positions computed, padding included."""
+    flops: float
+    """Of the step, counted from the modules as built."""
 
 
 class Trainer:
     """Carries out steps of a plan. It knows nothing of runs, files or the terminal."""
 
-    def __init__(self, plan: Plan, hardware: Hardware, *, steps: int) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        hardware: Hardware,
+        *,
+        steps: int,
+        tokenizer: Vocabulary | None = None,
+        parent: Mapping[str, Tensor] | None = None,
+        ranks: Ranks = ALONE,
+    ) -> None:
+        """Build the task, from random weights or on those of a parent. Raises RuntimeError if they don't fit."""
         self.plan = plan
+        self.ranks = ranks
         self.hardware = hardware
+        self._tokenizer = tokenizer
         self.steps = steps
-        task = build_task(plan.objective, plan.architecture)
+        task = build_task(plan, tokenizer)
         task.initialise(plan.seed)
-        self.task = task.to(hardware.device)
+        if parent is not None:
+            start_from(task, parent)
+        hold_still(task, plan.tune, plan.seed)
+        self.sharding = Sharding.of(plan, hardware, ranks)
+        self.task = self.sharding.apply(task)
         self.task.compute_in(hardware.dtype)
         self.optimizers = build_optimizers(
-            self.task, plan.train.optimizer, fused=hardware.device.type != "mps"
+            self.task,
+            plan.train.optimizer,
+            rate=rate_of(self.task, plan.tune),
+            fused=hardware.device.type != "mps",
+            sharded=not ranks.alone,
         )
         self.parameters = [p for p in self.task.parameters() if p.requires_grad]
-        self.flops_per_row = self.task.forward_flops(plan.sequence_length)
-        self.peak_flops = hardware.peak_flops()
-        if plan.run.compile == "on" or (plan.run.compile == "auto" and hardware.device.type == "cuda"):
-            for block in self.task.compilable():
-                block.compile()
+        self.factor = training_factor(plan.tune, len(self.task.trunk.blocks))
+        self.peak_flops = hardware.peak_flops() * ranks.world
+        self._forward_flops: dict[int, float] = {}
 
-    def step(self, step: int, micro_batches: Sequence[Any]) -> StepResult:
-        """Train on one global batch. Raises NonFinite before the weights change."""
+    def step(self, step: int, micro_batches: Sequence[Rows | Arrays]) -> StepResult:
+        """Train on one global batch, of which `micro_batches` are this rank's: of the n micro-batches those
+        numbered index, index + shares, … where (index, shares) = `ranks.data`.
+
+        Raises NonFinite, on all ranks, before the weights change.
+        """
         batches = [self.batch(rows) for rows in micro_batches]
-        units = sum(self.task.weight(batch) for batch in batches)
-        total = torch.zeros((), device=self.hardware.device)
-        metrics: dict[str, Tensor] = {}
+        units, positions, slots, flops = self._sizes(batches)
+        sums = _Sums(torch.zeros((), device=self.hardware.device))
+        index, shares = self.ranks.data
+        rounds = -(-self.plan.micro_batches // shares)
         self.task.train()
-        for micro, batch in enumerate(batches):
-            seed_micro_batch(self.plan.seed, step, micro)
+        for turn in range(rounds):
+            # Every rank takes part in every exchange: one with nothing left to do repeats, for nothing.
+            counts = turn < len(batches)
+            batch = batches[turn if counts else -1]
+            seed_micro_batch(self.plan.seed, step, index + turn * shares)
+            self.sharding.exchange_gradients(self.task, turn == rounds - 1)
             loss = self.task(batch)
-            (loss.total / max(units, 1)).backward()
-            total += loss.total.detach()
-            for name, value in loss.metrics.items():
-                metrics[name] = metrics.get(name, 0) + value.detach()
+            (loss.total / max(units, 1) if counts else 0 * loss.total).backward()
+            if counts:
+                sums.add(loss)
         grads = [p.grad for p in self.parameters if p.grad is not None]
-        norm = torch.nn.utils.get_total_norm(grads)
-        mean, grad_norm = float(total) / max(units, 1), float(norm)
+        norm = self.sharding.norm(grads)
+        sums = sums.over(self.ranks)
+        mean, grad_norm = float(sums.total) / max(units, 1), float(norm)
         if not (np.isfinite(mean) and np.isfinite(grad_norm)):
             self.optimizers.zero_grad()
             raise NonFinite(f"step {step}: loss {mean}, gradient norm {grad_norm}")
         if self.plan.train.clip is not None:
-            torch.nn.utils.clip_grads_with_norm_(self.parameters, self.plan.train.clip, norm)
+            clip(grads, self.plan.train.clip, norm)
         self.optimizers.set_factor(factor(self.plan.train.schedule, step, self.steps))
         self.optimizers.step()
         self.optimizers.zero_grad()
@@ -83,43 +121,167 @@ class Trainer:
             grad_norm,
             self.optimizers.lr,
             units,
-            {name: float(value) / max(units, 1) for name, value in metrics.items()},
+            sums.means(units),
+            positions,
+            slots,
+            flops,
         )
 
+    def _sizes(self, batches: Sequence[Batch]) -> tuple[int, int, int, float]:
+        """Units, positions, slots and FLOPs of the global batch."""
+        own = [
+            float(sum(self.task.weight(batch) for batch in batches)),
+            float(sum(self._positions(batch) for batch in batches)),
+            float(sum(self._slots(batch) for batch in batches)),
+            sum(self.factor * self.forward_flops(batch) for batch in batches),
+        ]
+        units, positions, slots, flops = self.ranks.sum(own)
+        return int(units), int(positions), int(slots), flops
+
     @torch.inference_mode()
-    def evaluate(self, micro_batches: Iterable[Any]) -> dict[str, float]:
-        """Means over the units of all batches: `loss` in nats, and the task's metrics. Draws the same random
-        numbers each time.
+    def evaluate(
+        self, micro_batches: Iterable[tuple[int | None, Rows | Arrays]], *, last: bool = True
+    ) -> tuple[dict[str, float], Report]:
+        """Means over the units of all batches of all ranks (`loss` in nats, and the task's metrics), and what the
+        task reports.
+
+        Draws the same random numbers each time. The `last` evaluation of a run shows the task more rows.
+
+        Args:
+            micro_batches: This rank's, with their numbers; None for one that only keeps the others company.
         """
         self.task.eval()
-        units, sums = 0, {"loss": 0.0}
-        for micro, rows in enumerate(micro_batches):
-            batch = self.batch(rows)
-            seed_micro_batch(self.plan.seed, -1, micro)
+        limit = self.task.observed_at_last if last else self.task.observed_rows
+        units, rows = 0, 0
+        sums = _Sums(torch.zeros((), device=self.hardware.device))
+        observed = []
+        for micro, group in micro_batches:
+            batch = self.batch(group)
+            seed_micro_batch(self.plan.seed, -1, micro or 0)
             loss = self.task(batch)
+            if micro is None:
+                continue
+            sums.add(loss)
             units += self.task.weight(batch)
-            sums["loss"] += float(loss.total)
-            for name, value in loss.metrics.items():
-                sums[name] = sums.get(name, 0.0) + float(value)
-        return {name: value / max(units, 1) for name, value in sums.items()}
+            if limit is None or rows < limit:
+                seen = self.task.observe(batch)
+                observed += [] if seen is None else [seen]
+            rows += _rows(batch) * self.ranks.data[1]
+        sums, units = sums.over(self.ranks), int(self.ranks.sum([float(units)])[0])
+        observed = self.ranks.gather(observed)
+        means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
+        report = self.task.report(observed) if observed else Report()
+        return {**means, **report.metrics, **self.task.derived(means)}, report
 
-    def batch(self, rows: Any) -> Batch:
-        """The arrays of a dataclass of the data floor as tensors on the device."""
+    def batch(self, rows: Rows | Arrays) -> Batch:
+        """The arrays of the data floor as tensors on the device."""
         device = self.hardware.device
-        tensors = {f.name: torch.from_numpy(getattr(rows, f.name)) for f in fields(rows)}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays(rows).items()}
         if device.type == "cuda":
             return {name: t.pin_memory().to(device, non_blocking=True) for name, t in tensors.items()}
         return {name: t.to(device) for name, t in tensors.items()}
 
+    def forward_flops(self, batch: Batch) -> float:
+        """Operations of a forward pass over a micro-batch, padding included."""
+        length = self._slots(batch) // max(_rows(batch), 1)
+        if length not in self._forward_flops:
+            self._forward_flops[length] = self.task.forward_flops(length)
+        return self._forward_flops[length] * _rows(batch)
+
+    def _slots(self, batch: Batch) -> int:
+        inputs = batch.get("inputs")
+        if inputs is None:
+            return 0  # features, for which the trunk has done its work
+        return inputs.numel() if inputs.ndim == 2 else len(inputs) * self.plan.sequence_length
+
+    def _positions(self, batch: Batch) -> int:
+        return int(batch["lengths"].sum()) if "lengths" in batch else self._slots(batch)
+
+    def whole_task(self) -> Task | None:
+        """The task in one piece, to use outside of training: on the first rank, where it is put together anew
+        if it is divided; None on the others. All ranks must call it.
+        """
+        if self.ranks.alone:
+            return self.task
+        state = {name: whole(tensor).cpu() for name, tensor in self.task.state_dict().items()}
+        if not self.ranks.first:
+            return None
+        task = build_task(self.plan, self._tokenizer)
+        hold_still(task, self.plan.tune, self.plan.seed)
+        task.load_state_dict(state)
+        task.compute_in(self.hardware.dtype)
+        return task.to(self.hardware.device)
+
     def weights(self) -> dict[str, Tensor]:
-        """Every weight by name, as the modules hold them."""
+        """Every weight by name, as the modules hold them; what moves alone where the rest is the parent's."""
+        if saved_alone(self.plan.tune):
+            return moving(self.task)
         return {name: tensor.detach() for name, tensor in self.task.state_dict().items()}
 
     def load(self, weights: dict[str, Tensor], optimizer: dict[str, Tensor]) -> None:
         """Take over weights and the optimizers' state. Raises RuntimeError or KeyError if they don't fit."""
-        self.task.load_state_dict(weights)
+        self.task.load_state_dict(weights, strict=not saved_alone(self.plan.tune))
         device = self.hardware.device
         # A step count stays on the CPU unless the optimizer is fused on the device.
         self.optimizers.load(
             {name: t.to(device) if t.ndim or device.type == "cuda" else t for name, t in optimizer.items()}
         )
+
+
+def start_from(task: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Take over a parent's trunk, and its language-model head where the task has one.
+
+    Raises RuntimeError where the trunks differ.
+    """
+    own = task.state_dict()
+    taken = {n: t for n, t in weights.items() if n in own and n.startswith(("trunk.", "head."))}
+    missing = sorted(name for name in own if name.startswith("trunk.") and name not in taken)
+    if missing:
+        raise RuntimeError(f"the parent has no {missing[0]}")
+    task.load_state_dict(taken, strict=False)
+
+
+@dataclass
+class _Sums:
+    """Losses and metrics of micro-batches, added up."""
+
+    total: Tensor
+    metrics: dict[str, Tensor] = field(default_factory=dict)
+    own: dict[str, Mean] = field(default_factory=dict)
+
+    def add(self, loss: Loss) -> None:
+        self.total += loss.total.detach()
+        for name, value in loss.metrics.items():
+            if isinstance(value, Mean):
+                total, units = self.own.get(name, (0, 0))
+                self.own[name] = Mean(total + value.total.detach(), units + value.units.detach())
+            else:
+                self.metrics[name] = self.metrics.get(name, 0) + value.detach()
+
+    def over(self, ranks: Ranks) -> "_Sums":
+        """Added up over the ranks."""
+        if ranks.alone:
+            return self
+        total, named = ranks.sum([float(self.total), float(len(self.metrics) + len(self.own))])
+        summed = _Sums(torch.tensor(total, dtype=torch.float64))
+        if not named:
+            return summed
+        own = [(name, float(total), float(units)) for name, (total, units) in self.own.items()]
+        shared = [(name, float(value), None) for name, value in self.metrics.items()]
+        for name, value, units in ranks.gather([*shared, *own]):
+            part = torch.tensor(value, dtype=torch.float64)
+            if units is None:
+                summed.metrics[name] = summed.metrics.get(name, 0) + part
+            else:
+                before = summed.own.get(name, (0, 0))
+                summed.own[name] = Mean(before[0] + part, before[1] + torch.tensor(units))
+        return summed
+
+    def means(self, units: int) -> dict[str, float]:
+        shared = {name: float(value) / max(units, 1) for name, value in self.metrics.items()}
+        own = {name: float(m.total) / float(m.units) for name, m in self.own.items() if float(m.units) > 0}
+        return {**shared, **own}
+
+
+def _rows(batch: Batch) -> int:
+    return len(next(iter(batch.values())))

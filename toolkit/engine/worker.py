@@ -4,9 +4,11 @@ import os
 import signal
 import sys
 import traceback
+from pathlib import Path
 
-from toolkit.engine.interrupts import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_STOPPED, Interrupts
-from toolkit.engine.job import Job
+from toolkit.engine.interrupts import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, Interrupts
+from toolkit.engine.job import JOB_FILE, STATUS_FILE, Job
+from toolkit.engine.ranks import ALONE, UNDER_AGENT, Ranks
 
 
 def die_with_parent() -> None:
@@ -26,10 +28,27 @@ def main() -> int:
         return EXIT_FAILED
     interrupts = Interrupts()
     interrupts.install()
-    return work(Job.model_validate_json(sys.stdin.buffer.read()), interrupts)
+    file = os.environ.get(JOB_FILE)
+    job = Job.model_validate_json(Path(file).read_bytes() if file else sys.stdin.buffer.read())
+    ranks = Ranks.from_environment()
+    if not job.divisible:
+        if not ranks.first:
+            return EXIT_FINISHED
+        ranks = ALONE
+    ranks.join(str(job.run))
+    return _tell_agent(work(job, interrupts, ranks), ranks)
 
 
-def work(job: Job, interrupts: Interrupts) -> int:
+def _tell_agent(status: int, ranks: Ranks) -> int:
+    """What to exit with under torchrun's agent, for which everything but 0 is a failure to restart from."""
+    if UNDER_AGENT not in os.environ:
+        return status
+    if ranks.local == 0 and STATUS_FILE in os.environ:
+        Path(os.environ[STATUS_FILE]).write_text(str(status))
+    return EXIT_FINISHED if status == EXIT_STOPPED else status
+
+
+def work(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
     """Exit status: 0 finished, 75 stopped with the work saved, 1 failed, 2 bad input; errors are printed."""
     from toolkit.data.errors import DataError, PreparationStopped
     from toolkit.engine.errors import StageError
@@ -37,7 +56,9 @@ def work(job: Job, interrupts: Interrupts) -> int:
     from toolkit.store.errors import StoreError
 
     try:
-        return _act(job, interrupts)
+        status = _act(job, interrupts, ranks)
+        ranks.leave()
+        return status
     except (DataError, PlanError, StageError, StoreError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         if os.environ.get("TK_DEBUG"):
@@ -48,12 +69,16 @@ def work(job: Job, interrupts: Interrupts) -> int:
         return EXIT_STOPPED
 
 
-def _act(job: Job, interrupts: Interrupts) -> int:
+def _act(job: Job, interrupts: Interrupts, ranks: Ranks) -> int:
+    if not ranks.first:
+        from toolkit.engine.follow import follow
+
+        return follow(job, interrupts, ranks)
     match job.action:
         case "run":
             from toolkit.engine.stage import carry_out
 
-            return carry_out(job, interrupts)
+            return carry_out(job, interrupts, ranks)
         case "probe":
             from toolkit.engine.probe import probe
 

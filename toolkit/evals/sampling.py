@@ -4,25 +4,23 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 
 from toolkit.data.tokenizer import TextTokenizer
-from toolkit.engine.checkpointing import PLAN, TOKENIZER, WEIGHTS
+from toolkit.engine.datasets import read_tokenizer
 from toolkit.engine.samples import Writes
-from toolkit.objectives.registry import build_task
-from toolkit.objectives.task import Task
+from toolkit.engine.tasks import build_task
+from toolkit.engine.weights import read_checkpoint_plan, read_weights
+from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
 from toolkit.store.errors import BadFile, CorruptCheckpoint
-from toolkit.store.manifest import Checkpoint, verify_files
+from toolkit.store.manifest import Checkpoint
 
 
 class Loaded(NamedTuple):
     """The model of a checkpoint."""
 
     task: Task
-    tokenizer: TextTokenizer
+    tokenizer: TextTokenizer | None
     plan: Plan
 
 
@@ -32,21 +30,27 @@ def load_for_sampling(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
     Raises CorruptCheckpoint, or BadFile for a checkpoint that this version can't read, or that of a task
     that writes no text, and DataError for a tokenizer that can't be read.
     """
-    verify_files(checkpoint)
-    plan_file, weights_file = checkpoint.path / PLAN, checkpoint.path / WEIGHTS
+    loaded = load_task(checkpoint, device)
+    if not isinstance(loaded.task, Writes) or loaded.tokenizer is None:
+        raise BadFile(checkpoint.path, f"holds a model for {loaded.plan.task.kind}, which writes no text")
+    return loaded
+
+
+def load_task(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
+    """The checkpoint's task in float32 and evaluation mode, whole; the checkpoint is verified first.
+
+    Raises CorruptCheckpoint, BadFile, DataError, and UnknownCheckpoint where a parent it builds on is gone.
+    """
+    weights = read_weights(checkpoint)
+    plan, tokenizer = read_checkpoint_plan(checkpoint), read_tokenizer(checkpoint)
+    task = build_task(plan, tokenizer)
+    own = task.state_dict().keys()
     try:
-        plan = Plan.model_validate_json(plan_file.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise BadFile(plan_file, "is not a plan that this version of tk reads") from error
-    task = build_task(plan.objective, plan.architecture)
-    if not isinstance(task, Writes) or TOKENIZER not in checkpoint.files:
-        raise BadFile(checkpoint.path, f"holds a model for {plan.objective.kind}, which writes no text")
-    try:
-        task.load_state_dict(load_file(weights_file))
-    except (RuntimeError, OSError, SafetensorError) as error:
-        raise CorruptCheckpoint(checkpoint.path, f"{WEIGHTS} does not fit its plan: {error}") from error
+        task.load_state_dict({name: tensor for name, tensor in weights.items() if name in own})
+    except RuntimeError as error:
+        raise CorruptCheckpoint(checkpoint.path, f"its weights do not fit its plan: {error}") from error
     task.compute_in(torch.float32)
-    return Loaded(task.to(device).eval(), TextTokenizer.read(checkpoint.path / TOKENIZER), plan)
+    return Loaded(task.to(device).eval(), tokenizer, plan)
 
 
 def continuation(
@@ -66,13 +70,14 @@ def continuation(
     """
     task, tokenizer, _ = model
     assert isinstance(task, Writes), "load_for_sampling has seen to that"
+    assert tokenizer is not None
     decoder = tokenizer.decoder()
     # What stands in the decoder before the first new id decides how that is written.
-    before = tokenizer.encode(prompt)
+    before = task.prompt(prompt)
     for token in before:
         decoder.push(token)
     ids = task.continuations(
-        [tokenizer.end_of_text_id, *before],
+        before,
         max_new_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,

@@ -8,19 +8,24 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from toolkit.interop.encoders import ENCODERS
 from toolkit.spec.export import Family
-from toolkit.spec.model import Architecture
+from toolkit.spec.model import Architecture, GPTArchitecture
 
 State = Mapping[str, Tensor]
 
 
 def to_family(family: Family, arch: Architecture, state: State) -> dict[str, Tensor]:
     """Weights by the family's names. Raises KeyError if `state` lacks one."""
+    if not isinstance(arch, GPTArchitecture):
+        return ENCODERS[arch.kind].to(arch, state)
     return _to_gpt2(arch, state) if family == "gpt2" else _renamed(_llama_names(arch), state)
 
 
 def from_family(family: Family, arch: Architecture, weights: State) -> dict[str, Tensor]:
     """Weights by a task's names. Raises KeyError if `weights` lacks one."""
+    if not isinstance(arch, GPTArchitecture):
+        return ENCODERS[arch.kind].back(arch, weights)
     if family == "gpt2":
         return _from_gpt2(arch, weights)
     return _renamed({theirs: ours for ours, theirs in _llama_names(arch).items()}, weights)
@@ -30,7 +35,7 @@ def _renamed(names: Mapping[str, str], state: State) -> dict[str, Tensor]:
     return {new: state[old] for old, new in names.items()}
 
 
-def _llama_names(arch: Architecture) -> dict[str, str]:
+def _llama_names(arch: GPTArchitecture) -> dict[str, str]:
     """Ours to theirs, for Llama and for Qwen 3, which adds QK-norm."""
     names = {"trunk.embed.weight": "model.embed_tokens.weight", "trunk.norm.weight": "model.norm.weight"}
     if not arch.tie_embeddings:
@@ -59,7 +64,7 @@ _GPT2_MATRICES = {
 }
 
 
-def _to_gpt2(arch: Architecture, state: State) -> dict[str, Tensor]:
+def _to_gpt2(arch: GPTArchitecture, state: State) -> dict[str, Tensor]:
     """GPT-2 keeps its matrices transposed, and query, key and value in one. It always has biases: a model
     without them gets zeros."""
 
@@ -89,7 +94,7 @@ def _to_gpt2(arch: Architecture, state: State) -> dict[str, Tensor]:
     return weights
 
 
-def _from_gpt2(arch: Architecture, weights: State) -> dict[str, Tensor]:
+def _from_gpt2(arch: GPTArchitecture, weights: State) -> dict[str, Tensor]:
     # The first GPT-2 files were saved from the body alone, without the prefix.
     prefix = "transformer." if "transformer.wte.weight" in weights else ""
     state = {
@@ -112,5 +117,5 @@ def _from_gpt2(arch: Architecture, weights: State) -> dict[str, Tensor]:
         biases = weights[f"{theirs}.attn.c_attn.bias"].chunk(3)
         for part, matrix, bias in zip("qkv", matrices, biases, strict=True):
             state[f"{ours}.attention.{part}.weight"] = matrix
-            state[f"{ours}.attention.{part}.bias"] = bias
+            state[f"{ours}.attention.{part}.bias"] = bias.clone()  # a view can't be saved beside its others
     return state

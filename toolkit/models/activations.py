@@ -17,6 +17,11 @@ def gelu(x: Tensor) -> Tensor:
     return F.gelu(x, approximate="tanh")
 
 
+def gelu_erf(x: Tensor) -> Tensor:
+    """GELU in its exact form, which BERT and ViT have."""
+    return F.gelu(x)
+
+
 def relu2(x: Tensor) -> Tensor:
     """max(x, 0)² (So 2021)."""
     if pays_for_passes(x):

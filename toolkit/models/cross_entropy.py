@@ -29,6 +29,30 @@ def linear_cross_entropy(
     return loss
 
 
+@torch.no_grad()
+def token_losses(
+    hidden: Tensor,
+    weight: Tensor,
+    targets: Tensor,
+    softcap: float | None = None,
+    bias: Tensor | None = None,
+) -> Tensor:
+    """What `linear_cross_entropy` sums, without gradients: nats of each target, (n,) float32, 0 where it is -100."""
+    matrix = weight.to(hidden.dtype)
+    losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
+    rows = max(1, CHUNK_LOGITS // weight.shape[0])
+    for start in range(0, len(hidden), rows):
+        part = slice(start, start + rows)
+        logits = hidden[part] @ matrix.T
+        if bias is not None:
+            logits = logits.float() + bias
+        if softcap is not None:
+            logits = logits.float().div_(softcap).tanh_().mul_(softcap)
+        log_p = torch.log_softmax(logits, 1, dtype=torch.float32)
+        losses[part] = -log_p.gather(1, targets[part].clamp(min=0).unsqueeze(1)).squeeze(1)
+    return losses.masked_fill_(targets == IGNORED, 0.0)
+
+
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(

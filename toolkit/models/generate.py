@@ -70,7 +70,7 @@ def generate(
 def next_logits(trunk: GPTTrunk, head: LMHead, tokens: Sequence[int], cache: KVCache) -> Tensor:
     """Float32 logits (vocab_size,), on the CPU, after `tokens`, which continue what `cache` holds."""
     with _evaluating(trunk), torch.inference_mode():
-        hidden: Tensor = trunk(torch.tensor([tokens], device=head.weight.device), cache)
+        hidden: Tensor = trunk(torch.tensor([tokens], device=head.weight.device), cache=cache)
         logits: Tensor = head(hidden[0, -1])
         return logits.cpu()
 

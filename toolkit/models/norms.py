@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.models.dispatch import pays_for_passes
-from toolkit.spec.model import Architecture
+from toolkit.spec.architecture import BlockArchitecture
 
 
 class RMSNorm(nn.Module):
@@ -69,7 +69,7 @@ class LayerNorm(nn.Module):
         return F.layer_norm(x, self.weight.shape, self.weight.to(x.dtype), bias, self.eps)
 
 
-def build_norm(arch: Architecture) -> RMSNorm | LayerNorm:
+def build_norm(arch: BlockArchitecture) -> RMSNorm | LayerNorm:
     """The norm of the residual stream that `arch` asks for."""
     if arch.norm == "rmsnorm":
         return RMSNorm(arch.d_model, arch.norm_eps)

@@ -1,15 +1,18 @@
 """Which class carries out which objective: one line each."""
 
+from collections.abc import Callable
+
+from toolkit.models.task import Task
 from toolkit.objectives.causal_lm import CausalLMTask
-from toolkit.objectives.task import Task
-from toolkit.spec.model import Architecture
-from toolkit.spec.objective import Objective
+from toolkit.objectives.contrastive import ContrastiveTask
+from toolkit.objectives.masked_image import MaskedImageTask
+from toolkit.objectives.masked_lm import MaskedLMTask
+from toolkit.objectives.rotation import RotationTask
 
-OBJECTIVES: dict[str, type[CausalLMTask]] = {
+OBJECTIVES: dict[str, Callable[..., Task]] = {
     "causal_lm": CausalLMTask,
+    "masked_lm": MaskedLMTask,
+    "rotation": RotationTask,
+    "masked_image": MaskedImageTask,
+    "contrastive": ContrastiveTask,
 }
-
-
-def build_task(objective: Objective, architecture: Architecture) -> Task:
-    """The task of an `[objective]` section, with freshly made, uninitialised weights."""
-    return OBJECTIVES[objective.kind](objective, architecture)

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from toolkit.plan.fingerprint import fingerprint
+from toolkit.plan.parent import ParentRecord
 from toolkit.spec.data import Data
+from toolkit.spec.target import RECIPE, Finetune
 from toolkit.store.atomic import write_atomic
 
 FACTS_VERSION = 1
@@ -52,7 +54,11 @@ class SourceFacts(BaseModel):
     duplicates: Count = 0
     """Documents dropped because an equal one came before, in this source or an earlier one."""
     skipped: Count = 0
-    """Documents left out because they were empty or could not be read as text."""
+    """Documents left out because they were empty or could not be read as text; labelled rows that can't be used."""
+    first_skipped: str | None = None
+    """Where the first labelled row that was skipped stands, and why."""
+    cut: Count = 0
+    """Labelled rows that were longer than the model takes."""
 
 
 class CorpusFacts(BaseModel):
@@ -66,6 +72,14 @@ class CorpusFacts(BaseModel):
     vocab_size: int = Field(ge=1)
     """Of the tokenizer as trained: a small corpus may not fill the size asked for."""
     sources: tuple[SourceFacts, ...]
+    labels: tuple[str, ...] = ()
+    """Names of the classes of labelled data, by number."""
+    shape: tuple[int, ...] = ()
+    """Of images: channels, height, width."""
+    mean_length: float | None = None
+    """Positions of a labelled row, on average; None where all rows are full."""
+    longest: int | None = None
+    """Positions of the longest labelled row."""
 
     @property
     def train(self) -> SplitFacts:
@@ -100,28 +114,58 @@ def data_key(data: Data) -> str:
     return fingerprint({"version": FACTS_VERSION, "data": section})[:32]
 
 
+def labelled_key(target: Finetune, parent: ParentRecord, *, seed: int, sequence_length: int) -> str:
+    """Names the facts of a fine-tune's data on this machine, as `data_key` does those of a pretraining's."""
+    section = target.model_dump(mode="json", exclude=set(RECIPE))
+    for name in ("path", "validation_path"):
+        if section["data"].get(name) is not None:
+            _resolve_local_path(section["data"], name)
+    if section["data"]["kind"].startswith("python_stdlib"):
+        section["data"]["python"] = platform.python_version()
+    drawn = seed if target.data.limit is not None else None
+    rest = {"parent": parent.fingerprint, "seed": drawn, "sequence_length": sequence_length}
+    return fingerprint({"version": FACTS_VERSION, "target": section, **rest})[:32]
+
+
 def read_facts(data: Data, *, cache: Path | None = None) -> CorpusFacts | None:
     """The facts of `data`, or None when it has not been prepared here (or by another version)."""
+    return _read(_path(data_key(data), cache))
+
+
+def write_facts(data: Data, facts: CorpusFacts, *, cache: Path | None = None) -> None:
+    """Keep the facts of `data`; call it when every shard and row index is in place."""
+    _write(_path(data_key(data), cache), facts)
+
+
+def read_labelled_facts(key: str, *, cache: Path | None = None) -> CorpusFacts | None:
+    """The facts of a fine-tune's data, by the stage's `data_key`; None when it was not prepared here."""
+    return _read(_path(key, cache))
+
+
+def write_labelled_facts(key: str, facts: CorpusFacts, *, cache: Path | None = None) -> None:
+    """Keep the facts of a fine-tune's data."""
+    _write(_path(key, cache), facts)
+
+
+def _path(key: str, cache: Path | None) -> Path:
+    return (cache or cache_root()) / "facts" / f"{key}.json"
+
+
+def _read(path: Path) -> CorpusFacts | None:
     try:
-        facts = CorpusFacts.model_validate_json(_facts_path(data, cache).read_bytes())
+        facts = CorpusFacts.model_validate_json(path.read_bytes())
     except (FileNotFoundError, ValidationError):
         return None
     return facts if facts.version == FACTS_VERSION else None
 
 
-def write_facts(data: Data, facts: CorpusFacts, *, cache: Path | None = None) -> None:
-    """Keep the facts of `data`; call it when every shard and row index is in place."""
-    path = _facts_path(data, cache)
+def _write(path: Path, facts: CorpusFacts) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomic(path, facts.model_dump_json(indent=1).encode())
 
 
-def _facts_path(data: Data, cache: Path | None) -> Path:
-    return (cache or cache_root()) / "facts" / f"{data_key(data)}.json"
-
-
-def _resolve_local_path(section: dict[str, Any]) -> None:
+def _resolve_local_path(section: dict[str, Any], name: str = "path") -> None:
     """A hub name stays as it is unless a folder of that name is here."""
-    path = section.get("path")
+    path = section.get(name)
     if path is not None and (section["kind"] == "files" or Path(path).exists()):
-        section["path"] = str(Path(path).expanduser().absolute())
+        section[name] = str(Path(path).expanduser().absolute())

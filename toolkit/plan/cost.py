@@ -1,5 +1,6 @@
 """What a run takes beside memory: disk, time, energy and money."""
 
+import math
 from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict
@@ -50,12 +51,14 @@ def estimate_disk(
     facts: CorpusFacts | None,
 ) -> Disk:
     """Disk for the checkpoints that `keep` keeps and for the tokens."""
-    checkpoint = FLOAT * parameters.total + optimizer_bytes(arch, optimizer)
+    checkpoint = FLOAT * parameters.total + optimizer_bytes(arch, optimizer, parameters.total)
     every = steps // keep.every if keep.every and steps else 0
     checkpoints = checkpoint * (keep.last + keep.best + every + 1)
     data = None
     if facts is not None:
-        data = (facts.train.tokens + facts.validation.tokens) * token_bytes(facts.vocab_size)
+        data = (facts.train.tokens + facts.validation.tokens) * (
+            token_bytes(facts.vocab_size) if arch.vocab_size else math.prod(facts.shape)
+        )
     return Disk(checkpoint=checkpoint, checkpoints=checkpoints, data=data, total=checkpoints + (data or 0))
 
 
@@ -70,7 +73,7 @@ def estimate_seconds(plan: "Plan", facts: CorpusFacts | None, probe: ProbeRecord
         return None
     seconds = plan.tokens / probe.tokens_per_second
     if probe.evaluation_tokens_per_second and facts is not None:
-        tokens = evaluation_rows(plan, facts) * plan.sequence_length
+        tokens = evaluation_rows(plan, facts) * plan.row_length
         seconds += tokens / probe.evaluation_tokens_per_second
     return seconds
 

@@ -4,8 +4,10 @@ import hashlib
 import json
 from typing import Any
 
+from toolkit.plan.parent import ParentRecord
 from toolkit.spec.model import Architecture
-from toolkit.spec.spec import Spec
+from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.target import Finetune
 
 IDENTITY_VERSION = 1
 """Raised when the same fields come to mean another result."""
@@ -30,29 +32,42 @@ def fingerprint(value: Any) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
-def plan_identity(
-    spec: Spec, architecture: Architecture, *, stage: str = "pretrain", parent: str | None = None
-) -> dict[str, Any]:
-    """The fields of a stage that change its result; `fingerprint` of it is the plan's fingerprint.
+def plan_identity(spec: Spec, architecture: Architecture) -> dict[str, Any]:
+    """The fields of a pretraining that change its result; `fingerprint` of it is the plan's fingerprint.
 
     The architecture stands for `[model]`, so a default and the same value written out are one identity.
-    `run`, `name` and `description` are left out, as is what follows from the machine.
-
-    Args:
-        parent: Fingerprint of the parent's plan; None for a stage that starts from nothing.
+    `run`, `name`, `description` and `finetune` are left out, as is what follows from the machine.
     """
+    assert spec.objective is not None
+    assert spec.train is not None
     data = spec.data.model_dump(mode="json")
     for source in data["sources"]:
         source.pop("streaming", None)  # how the documents travel, not which they are
     return {
         "version": IDENTITY_VERSION,
-        "stage": stage,
+        "stage": PRETRAIN,
         "seed": spec.seed,
         "data": data,
         "model": architecture.model_dump(mode="json", exclude=_DERIVED_FROM_DATA),
         "objective": spec.objective.model_dump(mode="json"),
         "train": spec.train.model_dump(mode="json"),
-        "parent": parent,
+        "parent": None,
+    }
+
+
+def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[str, Any]:
+    """The fields of a fine-tune that change its result.
+
+    What the spec leaves open stays open here: it follows from the rest. The parent's fingerprint stands for all
+    that the parent is.
+    """
+    section = target.model_dump(mode="json", exclude={"parent", "on_bad_row"})
+    return {
+        "version": IDENTITY_VERSION,
+        "stage": "finetune",
+        "seed": seed,
+        "target": section,
+        "parent": [parent.fingerprint, parent.selector],
     }
 
 

@@ -4,11 +4,14 @@ The terms follow what the modules of `models` keep for the backward pass: parame
 cast to the precision of the products at each use.
 """
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.plan.machine import Machine, Precision
 from toolkit.plan.sizes import block_matrices, count_parameters
-from toolkit.spec.model import Architecture, Norm
+from toolkit.spec.architecture import GATED, BlockArchitecture, Norm
+from toolkit.spec.model import Architecture, GPTArchitecture
 from toolkit.spec.train import Optimizer
 
 FLOAT = 4
@@ -24,6 +27,9 @@ LOGITS_AT_ONCE = 1 << 21
 
 ATTENTION_BLOCK = 128
 """Queries of a block of the CPU's bfloat16 attention, which keeps its probabilities (`models.attention`)."""
+
+PLAIN_KEYS = 512
+"""Longest rows of an encoder whose probabilities the CPU's bfloat16 attention keeps whole (`models.attention`)."""
 
 CPU_RUNTIME = 410 * 2**20
 """Resident memory of a worker beside its tensors: interpreter, torch and its kernels, tokenizers, threads."""
@@ -78,21 +84,39 @@ def estimate_memory(
     optimizer: Optimizer,
     accumulates: bool = True,
 ) -> Memory:
-    """Peak memory on `device` of training with micro-batches of `rows` rows.
+    """Peak memory on `device` of training with micro-batches of `rows` rows; with a language-model head, of a GPT.
 
     Args:
         accumulates: Whether a step has several micro-batches, so that the gradients of the first are
             there while the next one runs.
     """
-    size = PRECISION_BYTES[precision]
     parameters = count_parameters(arch).total
     matrices = arch.n_layers * block_matrices(arch)
     tokens = rows * sequence_length
-    passing = {
-        "casts": size * matrices if size != FLOAT else 0,
-        "activations": tokens * activation_bytes_per_token(arch, sequence_length, precision, device),
-        "logits": logit_bytes(arch, tokens, precision),
-    }
+    vocabulary = arch.vocab_size if isinstance(arch, GPTArchitecture) else 0
+    return summed(
+        parameters=parameters,
+        passing={
+            "casts": cast_bytes(matrices, precision),
+            "activations": tokens * activation_bytes_per_token(arch, sequence_length, precision, device),
+            "logits": logit_bytes(vocabulary, arch.d_model, tokens, precision),
+        },
+        optimizer=optimizer_bytes(arch, optimizer, parameters),
+        device=device,
+        accumulates=accumulates,
+    )
+
+
+def cast_bytes(matrices: int, precision: Precision) -> int:
+    """Copies of matrices with so many weights in the precision of the products."""
+    size = PRECISION_BYTES[precision]
+    return size * matrices if size != FLOAT else 0
+
+
+def summed(
+    *, parameters: int, passing: dict[str, int], optimizer: int, device: str, accumulates: bool
+) -> Memory:
+    """The terms of a step together: weights, what passes with each micro-batch, gradients and gaps."""
     gradients = FLOAT * parameters
     if not accumulates:
         gradients = max(0, gradients - sum(passing.values()))
@@ -102,7 +126,7 @@ def estimate_memory(
     terms = {
         "weights": FLOAT * parameters,
         "gradients": gradients,
-        "optimizer": optimizer_bytes(arch, optimizer),
+        "optimizer": optimizer,
         **passing,
         "fragmentation": round(holes * sum(passing.values())),
         "runtime": runtime,
@@ -110,9 +134,8 @@ def estimate_memory(
     return Memory(**terms, total=sum(terms.values()))
 
 
-def optimizer_bytes(arch: Architecture, optimizer: Optimizer) -> int:
+def optimizer_bytes(arch: BlockArchitecture, optimizer: Optimizer, parameters: int) -> int:
     """AdamW keeps two moments; Muon one momentum of the blocks' matrices, with AdamW for the rest."""
-    parameters = count_parameters(arch).total
     moments = 2 * parameters
     if optimizer.kind == "muon":
         moments -= arch.n_layers * block_matrices(arch)
@@ -120,7 +143,7 @@ def optimizer_bytes(arch: Architecture, optimizer: Optimizer) -> int:
 
 
 def activation_bytes_per_token(
-    arch: Architecture, sequence_length: int, precision: Precision, device: str
+    arch: BlockArchitecture, sequence_length: int, precision: Precision, device: str
 ) -> int:
     """What autograd keeps of the trunk for a token."""
     size = PRECISION_BYTES[precision]
@@ -143,7 +166,7 @@ def _norm_bytes(norm: Norm, width: int, vectors: int, size: int) -> int:
     return size * width + statistics * vectors
 
 
-def _attention_bytes(arch: Architecture, sequence_length: int, precision: Precision, device: str) -> int:
+def _attention_bytes(arch: BlockArchitecture, sequence_length: int, precision: Precision, device: str) -> int:
     """Input of the projections, queries and keys before their norm, and what the kernel keeps."""
     size = PRECISION_BYTES[precision]
     queries, keys = arch.n_heads * arch.head_dim, arch.n_kv_heads * arch.head_dim
@@ -153,6 +176,8 @@ def _attention_bytes(arch: Architecture, sequence_length: int, precision: Precis
     if attention_is_blocked(arch, sequence_length, precision, device):
         # Queries, keys and values of as many heads, and the output; the probabilities of every block.
         kept += size * (4 * queries + arch.n_heads * _probabilities_per_query(sequence_length))
+    elif attention_is_plain(arch, sequence_length, precision, device):
+        kept += size * (4 * queries + arch.n_heads * sequence_length)
     elif arch.dropout and not device.startswith("cuda"):
         # No fused kernel: all in float32, with the probabilities before and after dropout and its mask.
         kept += FLOAT * (3 * queries + 3 * arch.n_heads * sequence_length) + size * queries
@@ -161,10 +186,21 @@ def _attention_bytes(arch: Architecture, sequence_length: int, precision: Precis
     return kept
 
 
-def attention_is_blocked(arch: Architecture, sequence_length: int, precision: Precision, device: str) -> bool:
+def attention_is_blocked(
+    arch: BlockArchitecture, sequence_length: int, precision: Precision, device: str
+) -> bool:
     """Whether `models.attention` splits the rows into blocks of queries."""
-    fits = device == "cpu" and precision == "bfloat16" and not arch.dropout
+    causal = isinstance(arch, GPTArchitecture)
+    fits = causal and device == "cpu" and precision == "bfloat16" and not arch.dropout
     return fits and sequence_length >= 2 * ATTENTION_BLOCK
+
+
+def attention_is_plain(
+    arch: BlockArchitecture, sequence_length: int, precision: Precision, device: str
+) -> bool:
+    """Whether `models.attention` keeps the probabilities of an encoder's short rows."""
+    fits = device == "cpu" and precision == "bfloat16" and not arch.dropout
+    return fits and not isinstance(arch, GPTArchitecture) and sequence_length <= PLAIN_KEYS
 
 
 def _probabilities_per_query(sequence_length: int) -> int:
@@ -176,13 +212,13 @@ def _probabilities_per_query(sequence_length: int) -> int:
     return -(-total // sequence_length)
 
 
-def _feed_forward_bytes(arch: Architecture, size: int) -> int:
-    """Input, hidden values before and after the activation; for SwiGLU gate, its SiLU, values and product."""
-    hidden = 4 if arch.activation == "swiglu" else 2
+def _feed_forward_bytes(arch: BlockArchitecture, size: int) -> int:
+    """Input, hidden values before and after the activation; where gated, the gate before and after, values, product."""
+    hidden = 4 if arch.activation in GATED else 2
     return size * (arch.d_model + hidden * arch.d_ff)
 
 
-def logit_bytes(arch: Architecture, tokens: int, precision: Precision) -> int:
+def logit_bytes(vocab_size: int, d_model: int, tokens: int, precision: Precision) -> int:
     """The loss: a chunk of logits, gradients of the hidden states, and those of the head's matrix.
 
     The larger of two moments: the softmax of a chunk, while what is left of the chunk before is still held,
@@ -190,53 +226,42 @@ def logit_bytes(arch: Architecture, tokens: int, precision: Precision) -> int:
     """
     size = PRECISION_BYTES[precision]
     cast = size if size != FLOAT else 0
-    logits = tokens * arch.vocab_size
-    chunk = min(logits, max(LOGITS_AT_ONCE, arch.vocab_size))
+    logits = tokens * vocab_size
+    chunk = min(logits, max(LOGITS_AT_ONCE, vocab_size))
     second = min(logits - chunk, chunk)
-    head = arch.vocab_size * arch.d_model
+    head = vocab_size * d_model
     softmax = (FLOAT + cast) * head + max(
         (2 * FLOAT + cast) * chunk, (2 * FLOAT + cast) * second + (FLOAT + cast) * chunk
     )
     gradient = 2 * FLOAT * chunk + (2 * FLOAT + 2 * cast) * head
-    return max(softmax, gradient) + size * tokens * arch.d_model
+    return max(softmax, gradient) + size * tokens * d_model
 
 
 def choose_micro_batch(
-    arch: Architecture,
+    memory: Callable[[int], Memory],
     *,
     batch_rows: int,
     sequence_length: int,
-    precision: Precision,
     device: str,
-    optimizer: Optimizer,
     machine: Machine,
+    whole: bool = False,
 ) -> int:
-    """Rows computed at once: as many as fit, a divisor of the batch where one is near.
+    """Rows computed at once: as many as fit, a divisor of the batch where one is near; all of a `whole` batch.
 
     On a CPU no more than `CPU_TOKENS` tokens, whatever the memory. At least one row,
-    also where one does not fit: the plan then warns.
+    also where one does not fit: the plan then warns. `memory` tells what so many rows take.
     """
     limit = batch_rows
+    if whole:
+        return limit
     if not device.startswith("cuda"):
         limit = min(limit, max(1, CPU_TOKENS // sequence_length))
-
-    def total(rows: int) -> int:
-        return estimate_memory(
-            arch,
-            rows=rows,
-            sequence_length=sequence_length,
-            precision=precision,
-            device=device,
-            optimizer=optimizer,
-            accumulates=rows < batch_rows,
-        ).total
-
     free = SHARE_OF_MEMORY * machine.memory_of(device)
-    if total(limit) > free > 0:
+    if memory(limit).total > free > 0:
         fitting, too_large = 0, limit
         while too_large - fitting > 1:
             middle = (fitting + too_large) // 2
-            fitting, too_large = (middle, too_large) if total(middle) <= free else (fitting, middle)
+            fitting, too_large = (middle, too_large) if memory(middle).total <= free else (fitting, middle)
         limit = max(1, fitting)
     divisor = max(rows for rows in range(1, limit + 1) if batch_rows % rows == 0)
     power = 1 << (limit.bit_length() - 1)

@@ -1,16 +1,15 @@
 """The frozen plan of a stage: the spec with nothing left open, and what it will take."""
 
+import math
 import shutil
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from toolkit.plan.corpus import CorpusFacts, read_facts
+from toolkit.plan.corpus import CorpusFacts, labelled_key, read_facts, read_labelled_facts
 from toolkit.plan.cost import Cost, Disk, estimate_cost, estimate_disk, estimate_seconds
-from toolkit.plan.errors import PlanError
-from toolkit.plan.fingerprint import fingerprint, plan_identity
-from toolkit.plan.flops import training_flops_per_token
+from toolkit.plan.flops import forward_flops_per_token, own_head_flops, training_factor
 from toolkit.plan.length import (
     Every,
     count_batch_rows,
@@ -19,21 +18,27 @@ from toolkit.plan.length import (
     resolve_interval,
 )
 from toolkit.plan.machine import Machine, Precision
-from toolkit.plan.memory import Memory, choose_micro_batch, estimate_memory
+from toolkit.plan.memory import Memory, choose_micro_batch
+from toolkit.plan.objectives import objective_flops, objective_memory, objective_parameters
+from toolkit.plan.origin import Origin
+from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.probe import ProbeRecord, find_probe
-from toolkit.plan.sizes import Parameters, count_parameters
-from toolkit.plan.vocabulary import vocabulary_size
+from toolkit.plan.recipe import make_recipe
+from toolkit.plan.sizes import Parameters
+from toolkit.plan.tuning import task_parameters, trainable_parameters, tuned_memory
 from toolkit.plan.warnings import find_warnings
 from toolkit.spec.data import Data
 from toolkit.spec.duration import Interval
-from toolkit.spec.model import Architecture, resolve_architecture
-from toolkit.spec.objective import Objective
+from toolkit.spec.model import Architecture
+from toolkit.spec.objective import WHOLE_BATCH, Objective
 from toolkit.spec.run import Run
-from toolkit.spec.spec import Spec
+from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.target import Finetune, Target
 from toolkit.spec.train import Train
+from toolkit.spec.tune import Tune
 from toolkit.store.runs import runs_root
 
-PLAN_VERSION: Literal[1] = 1
+PLAN_VERSION: Literal[2] = 2
 
 
 class Plan(BaseModel):
@@ -45,33 +50,47 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    version: Literal[1] = PLAN_VERSION
+    version: Literal[2] = PLAN_VERSION
     name: str
     stage: str
     seed: int
     fingerprint: str
     """sha256 of what changes the result."""
-    parent: str | None = None
-    """Id of the checkpoint that the stage starts from; None for a stage that starts from nothing."""
+    parent: ParentRecord | None = None
+    """What the stage starts from; None for a stage that starts from nothing."""
+    origin: Origin | None = None
+    """Of an imported model, which was trained elsewhere; None for all else."""
 
     data: Data
+    """How the trunk's inputs are made; of a pretraining, also what it reads."""
     architecture: Architecture
-    objective: Objective
+    task: Annotated[Objective | Finetune, Field(discriminator="kind")]
+    """The objective, or the target with the labelled rows that it reads."""
     train: Train
+    tune: Annotated[Tune | None, Field(default=None)]
+    """How much of the trunk moves; None where there is nothing to hold still."""
+    tune_reason: str = ""
+    labels: tuple[str, ...] = ()
+    """Names of the classes, by number; known once the data is prepared."""
     run: Run
 
     data_fingerprint: str | None
     """Of the corpus; None before the data is prepared."""
     vocab_size: int
     parameters: Parameters
+    trainable: int
+    """Parameters that move."""
     sequence_length: int
+    """Most positions of a row: tokens of a text, patches of an image."""
+    row_length: int
+    """Positions of a row on average: labelled rows are as long as they are."""
     batch_rows: int
     """Rows of a global batch."""
     micro_batch: int
     """Rows computed at once."""
     steps: int | None
     tokens: int | None
-    """Slots of all batches together: steps * batch_rows * sequence_length."""
+    """Slots of all batches together: steps * batch_rows * row_length."""
     epochs: float | None
     """Passes over the training rows."""
     tokens_per_parameter: float | None
@@ -96,7 +115,7 @@ class Plan(BaseModel):
     @property
     def batch_tokens(self) -> int:
         """Tokens of a global batch."""
-        return self.batch_rows * self.sequence_length
+        return self.batch_rows * self.row_length
 
     @property
     def micro_batches(self) -> int:
@@ -111,9 +130,10 @@ class Plan(BaseModel):
 
 def make_plan(
     spec: Spec,
-    stage: str = "pretrain",
+    stage: str = PRETRAIN,
     *,
     machine: Machine,
+    parent: Parent | None = None,
     facts: CorpusFacts | None = None,
     probe: ProbeRecord | None = None,
     free_disk: int | None = None,
@@ -121,63 +141,104 @@ def make_plan(
     """Derive the plan of a stage. Pure but for a pretrained tokenizer's file, whose size it reads.
 
     Args:
-        facts: The prepared corpus; None before it is prepared.
+        parent: Of a fine-tune.
+        facts: The prepared data; None before it is prepared.
         probe: A measured speed of this plan on this kind of machine.
         free_disk: Bytes free where runs are kept, to warn about.
 
     Raises:
-        PlanError: for a stage the spec doesn't have and a tokenizer that isn't here.
+        PlanError: for a stage the spec doesn't have, a parent that it can't stand on, and a tokenizer that
+            isn't here.
     """
-    if stage != "pretrain":
-        raise PlanError(f'{spec.name} has no stage "{stage}". It has: pretrain.')
-    length = spec.data.sequence_length
-    vocab_size = vocabulary_size(spec.data.tokenizer, facts)
-    arch = resolve_architecture(spec.model, vocab_size=vocab_size, sequence_length=length)
-    parameters = count_parameters(arch)
-    batch_rows = count_batch_rows(spec.train.batch, length)
+    recipe = make_recipe(spec, stage, parent, facts)
+    arch, train, tune = recipe.architecture, recipe.train, recipe.tune
+    labels = facts.labels if facts else ()
+    target = recipe.task if isinstance(recipe.task, Target) else None
+    objective = None if isinstance(recipe.task, Target) else recipe.task
+    outputs = None if target is None else target.outputs(len(labels))
+    parameters = objective_parameters(arch, objective) if objective else task_parameters(arch, outputs)
+    length = recipe.sequence_length
+    row_length = math.ceil(facts.mean_length) if facts and facts.mean_length else length
+    longest = facts.longest if facts and facts.longest else length
+    batch_rows = count_batch_rows(train.batch, row_length)
     steps = count_steps(
-        spec.train.duration,
+        train.duration,
         batch_rows=batch_rows,
-        sequence_length=length,
+        sequence_length=row_length,
         parameters=parameters.total,
         facts=facts,
     )
-    tokens = None if steps is None else steps * batch_rows * length
-    flops_per_token = training_flops_per_token(arch, length)
+    tokens = None if steps is None else steps * batch_rows * row_length
+    factor = training_factor(tune, arch.n_layers)
+    if objective is not None:
+        flops_per_token = factor * objective_flops(arch, objective, row_length) / row_length
+    else:
+        forward = forward_flops_per_token(arch, row_length)
+        flops_per_token = factor * (forward + own_head_flops(arch, outputs or 0, row_length))
 
     def every(interval: Interval) -> Every | None:
-        return resolve_interval(interval, batch_rows=batch_rows, sequence_length=length, facts=facts)
+        return resolve_interval(interval, batch_rows=batch_rows, sequence_length=row_length, facts=facts)
 
     run = spec.run
     evaluate_every = every(run.evaluate_every) if run.evaluate_every else evaluation_interval(steps)
     device = machine.resolve_device(run.device)
     precision = machine.resolve_precision(run.precision, device)
-    optimizer = spec.train.optimizer
-    micro_batch = min(run.micro_batch or batch_rows, batch_rows)
-    if run.micro_batch is None:
-        micro_batch = choose_micro_batch(
+
+    def memory(rows: int) -> Memory:
+        if objective is not None:
+            return objective_memory(
+                arch,
+                objective,
+                rows=rows,
+                sequence_length=longest,
+                precision=precision,
+                device=device,
+                optimizer=train.optimizer,
+                accumulates=rows < batch_rows,
+            )
+        return tuned_memory(
             arch,
-            batch_rows=batch_rows,
-            sequence_length=length,
+            tune,
+            outputs,
+            rows=rows,
+            sequence_length=longest,
             precision=precision,
             device=device,
-            optimizer=optimizer,
+            optimizer=train.optimizer,
+            accumulates=rows < batch_rows,
+        )
+
+    micro_batch = min(run.micro_batch or batch_rows, batch_rows)
+    whole = recipe.task.kind in WHOLE_BATCH
+    if run.micro_batch is None or whole:
+        micro_batch = choose_micro_batch(
+            memory,
+            batch_rows=batch_rows,
+            sequence_length=longest,
+            device=device,
             machine=machine,
+            whole=whole,
         )
     plan = Plan(
         name=spec.name,
         stage=stage,
         seed=spec.seed,
-        fingerprint=fingerprint(plan_identity(spec, arch, stage=stage)),
-        data=spec.data,
+        fingerprint=recipe.fingerprint,
+        parent=recipe.parent,
+        data=recipe.data,
         architecture=arch,
-        objective=spec.objective,
-        train=spec.train,
+        task=recipe.task,
+        train=train,
+        tune=tune,
+        tune_reason=recipe.tune_reason,
+        labels=labels,
         run=run,
         data_fingerprint=facts.fingerprint if facts else None,
-        vocab_size=vocab_size,
+        vocab_size=arch.vocab_size,
         parameters=parameters,
+        trainable=trainable_parameters(arch, tune, parameters),
         sequence_length=length,
+        row_length=row_length,
         batch_rows=batch_rows,
         micro_batch=micro_batch,
         steps=steps,
@@ -192,17 +253,9 @@ def make_plan(
         precision=precision,
         flops_per_token=flops_per_token,
         flops=tokens * flops_per_token if tokens else None,
-        memory=estimate_memory(
-            arch,
-            rows=micro_batch,
-            sequence_length=length,
-            precision=precision,
-            device=device,
-            optimizer=optimizer,
-            accumulates=micro_batch < batch_rows,
-        ),
+        memory=memory(micro_batch),
         disk=estimate_disk(
-            arch, parameters=parameters, optimizer=optimizer, keep=run.keep, steps=steps, facts=facts
+            arch, parameters=parameters, optimizer=train.optimizer, keep=run.keep, steps=steps, facts=facts
         ),
     )
     plan = plan.model_copy(update={"warnings": find_warnings(plan, machine, facts, free_disk)})
@@ -210,15 +263,36 @@ def make_plan(
 
 
 def plan_here(
-    spec: Spec, stage: str = "pretrain", *, runs: Path | None = None, cache: Path | None = None
+    spec: Spec, stage: str = PRETRAIN, *, runs: Path | None = None, cache: Path | None = None
 ) -> Plan:
-    """The plan of a stage on this machine, with what is known here of its data and its speed."""
-    facts = read_facts(spec.data, cache=cache)
+    """The plan of a stage on this machine, with what is known here of its parent, its data and its speed."""
+    from toolkit.plan.parents import find_parent
+
+    root = runs_root(runs)
+    parent = None if stage == PRETRAIN else find_parent(spec, stage, root=root, cache=cache)
+    facts = known_facts(spec, stage, parent, cache=cache)
     plan = make_plan(
-        spec, stage, machine=Machine.detect(), facts=facts, free_disk=_free_disk(runs_root(runs))
+        spec, stage, machine=Machine.detect(), parent=parent, facts=facts, free_disk=_free_disk(root)
     )
     probe = find_probe(plan, cache=cache)
     return plan.with_probe(probe, facts) if probe else plan
+
+
+def known_facts(
+    spec: Spec, stage: str, parent: Parent | None, *, cache: Path | None = None
+) -> CorpusFacts | None:
+    """What is known here of the data of a stage."""
+    if stage == PRETRAIN or stage not in spec.stages:
+        return read_facts(spec.data, cache=cache)
+    assert parent is not None
+    return read_labelled_facts(facts_key(spec, stage, parent), cache=cache)
+
+
+def facts_key(spec: Spec, stage: str, parent: Parent) -> str:
+    """Under which the facts of a fine-tune's data are kept."""
+    target = spec.finetune[stage]
+    length = target.sequence_length or parent.architecture.max_sequence_length
+    return labelled_key(target, parent.record, seed=spec.seed, sequence_length=length)
 
 
 def _free_disk(path: Path) -> int:

@@ -46,9 +46,11 @@ def workload_key(plan: "Plan") -> str:
     return fingerprint(
         {
             "architecture": plan.architecture.model_dump(mode="json"),
-            "objective": plan.objective.kind,
+            "task": plan.task.kind,
+            "tune": None if plan.tune is None else plan.tune.model_dump(mode="json"),
+            "labels": len(plan.labels),
             "optimizer": [optimizer.kind, optimizer.ns_steps if optimizer.kind == "muon" else 0],
-            "sequence_length": plan.sequence_length,
+            "sequence_length": plan.row_length,
             "batch_rows": plan.batch_rows,
             "micro_batch": plan.micro_batch,
             "precision": plan.precision,

@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import ValidationError
 
-from toolkit.plan.fingerprint import fingerprint, plan_identity
+from toolkit.plan.errors import PlanError
+from toolkit.plan.parents import find_parent
 from toolkit.plan.plan import Plan
-from toolkit.spec.model import resolve_architecture
-from toolkit.spec.spec import Spec
+from toolkit.plan.recipe import make_recipe
+from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.store.atomic import read_json
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.errors import BadFile
@@ -34,11 +36,10 @@ def read_state(run: RunFolder) -> tuple[str, Status | None]:
         return UNREADABLE, None
 
 
-def spec_identity(spec: Spec, stage: str) -> str:
-    """The fingerprint of the plan of a stage, told before the data is prepared."""
-    # The identity leaves the vocabulary out: it follows from the data.
-    arch = resolve_architecture(spec.model, vocab_size=1, sequence_length=spec.data.sequence_length)
-    return fingerprint(plan_identity(spec, arch, stage=stage))
+def spec_identity(spec: Spec, stage: str, root: Path) -> str:
+    """The fingerprint of the plan of a stage, told before the data is prepared. Raises PlanError."""
+    parent = None if stage == PRETRAIN else find_parent(spec, stage, root=root)
+    return make_recipe(spec, stage, parent, None).fingerprint
 
 
 @dataclass
@@ -77,8 +78,8 @@ class Record:
         if self.spec is None:
             return None
         try:
-            return spec_identity(Spec.model_validate(self.spec), self.run.stage)
-        except ValidationError:
+            return spec_identity(Spec.model_validate(self.spec), self.run.stage, self.run.root)
+        except (ValidationError, PlanError):
             return None
 
     @property

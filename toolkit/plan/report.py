@@ -5,7 +5,9 @@ from typing import NamedTuple
 
 from toolkit.plan.figures import flop, length_of_time, short, size
 from toolkit.plan.length import Every
+from toolkit.plan.origin import Origin
 from toolkit.plan.plan import Plan
+from toolkit.spec.model import ViTArchitecture
 
 UNPREPARED = "not known before the data is prepared"
 
@@ -15,11 +17,14 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
     Labels have at most 12 characters and values about 66, so that a row fits a terminal of 80 columns.
     """
+    if plan.origin is not None:
+        return _imported(plan, plan.origin)
     return [
         ("run", f"{plan.name}/{plan.stage}"),
-        ("parent", plan.parent or "none: starts from random weights"),
+        ("parent", _parent(plan)),
         ("model", _model(plan)),
         ("parameters", _parameters(plan)),
+        *_tune(plan),
         ("length", _length(plan)),
         ("batch", _batch(plan)),
         ("evaluation", f"{_every(plan.evaluate_every)}; checkpoints {_every(plan.checkpoint_every)}"),
@@ -28,6 +33,20 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("disk", _disk(plan)),
         ("time", _time(plan)),
         *_cost(plan),
+        ("fingerprint", plan.fingerprint[:16]),
+    ]
+
+
+def _imported(plan: Plan, origin: Origin) -> list[tuple[str, str]]:
+    where = origin.reference if origin.revision is None else f"{origin.reference} at {origin.revision[:12]}"
+    return [
+        ("run", f"{plan.name}/{plan.stage}"),
+        ("imported from", where),
+        *([("merged into", origin.adapter_of)] if origin.adapter_of else []),
+        ("model", _model(plan)),
+        ("parameters", _parameters(plan)),
+        ("disk", size(plan.disk.checkpoint)),
+        *[("note", note) for note in origin.notes],
         ("fingerprint", plan.fingerprint[:16]),
     ]
 
@@ -64,7 +83,31 @@ def _model(plan: Plan) -> str:
     heads = f"{arch.n_heads} heads"
     if arch.n_kv_heads != arch.n_heads:
         heads += f" ({arch.n_kv_heads} KV)"
-    return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, vocabulary {arch.vocab_size:,}"
+    reads = f"vocabulary {arch.vocab_size:,}"
+    if isinstance(arch, ViTArchitecture):
+        colour = "" if arch.channels == 3 else ", grey"
+        reads = f"{arch.n_patches} patches of {arch.height}x{arch.width}{colour}"
+    return f"{arch.preset}, {arch.n_layers} layers of {arch.d_model}, {heads}, {reads}"
+
+
+def _parent(plan: Plan) -> str:
+    if plan.parent is None:
+        return "none: starts from random weights"
+    scratch = getattr(plan.task, "start", "parent") == "scratch"
+    return f"{plan.parent}, of which only the shape is taken" if scratch else str(plan.parent)
+
+
+def _tune(plan: Plan) -> list[tuple[str, str]]:
+    if plan.tune is None:
+        return []
+    optimizer = plan.train.optimizer
+    moving = f"{plan.tune.kind}: {short(plan.trainable)} parameters move, {plan.tune_reason}"
+    labels = (
+        [("labels", f"{len(plan.labels)}: {', '.join(plan.labels)}")]
+        if plan.labels and hasattr(plan.task, "labels")
+        else []
+    )
+    return [*labels, ("tune", moving), ("", f"{optimizer.kind} at {optimizer.lr:g}")]
 
 
 def _parameters(plan: Plan) -> str:
@@ -89,7 +132,8 @@ def _length(plan: Plan) -> str:
 
 
 def _batch(plan: Plan) -> str:
-    text = f"{plan.batch_rows} rows of {plan.sequence_length} tokens"
+    unit = "tokens" if plan.vocab_size else "positions"
+    text = f"{plan.batch_rows} rows of {plan.row_length} {unit}"
     if plan.micro_batches > 1:
         text += f", {plan.micro_batch} at once"
     return f"{text}, {plan.precision} on {plan.device}"

@@ -8,6 +8,7 @@ from toolkit.plan.figures import short, size
 from toolkit.plan.machine import Machine
 from toolkit.plan.memory import SHARE_OF_MEMORY
 from toolkit.spec.export import export_obstacle
+from toolkit.spec.objective import WHOLE_BATCH
 
 if TYPE_CHECKING:
     from toolkit.plan.plan import Plan
@@ -20,6 +21,7 @@ MANY_EPOCHS = 4
 """Passes over the same text up to which it teaches almost as much as new text (Muennighoff 2023)."""
 FEW_VALIDATION_TOKENS = 20_000
 FEW_STEPS = 50
+FEW_HELD_OUT_ROWS = 100
 FULL_ROWS = 0.85
 """Share of filled slots below which rows are too long for their documents."""
 
@@ -28,6 +30,15 @@ def find_warnings(
     plan: "Plan", machine: Machine, facts: CorpusFacts | None, free_disk: int | None = None
 ) -> tuple[str, ...]:
     """Sentences that begin with the key to change. None of them stops a run."""
+    if plan.parent is not None:
+        return (*_of_rows(plan, facts), *_of_machine(plan, machine, free_disk))
+    if not plan.vocab_size:
+        return (
+            *_of_batch(plan, facts),
+            *_of_images(plan, facts),
+            *_of_model(plan),
+            *_of_machine(plan, machine, free_disk),
+        )
     return (
         *_of_length(plan, facts),
         *_of_batch(plan, facts),
@@ -35,6 +46,27 @@ def find_warnings(
         *_of_model(plan),
         *_of_machine(plan, machine, free_disk),
     )
+
+
+def _of_rows(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
+    """Of labelled rows."""
+    if facts is None:
+        return
+    source = facts.sources[0]
+    rows = source.train.rows + source.validation.rows
+    stage = f"finetune.{plan.stage}"
+    if source.cut:
+        yield (
+            f"{stage}.sequence_length: {source.cut:,} of {rows:,} rows are longer than {plan.sequence_length} tokens "
+            "and are cut."
+        )
+    if source.skipped:
+        yield f"{stage}.on_bad_row: {source.skipped:,} rows are passed over. The first: {source.first_skipped}."
+    if source.validation.rows < FEW_HELD_OUT_ROWS:
+        yield (
+            f"{stage}.data.validation: {source.validation.rows} held-out rows are few: a score on them is uncertain by "
+            "several points."
+        )
 
 
 def _of_length(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
@@ -78,7 +110,12 @@ def _of_batch(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
             f"train.batch: {_rows(plan.batch_rows)} are more than the {facts.train.rows} of the training "
             "data: each step reads some of them twice."
         )
-    if plan.run.micro_batch is not None and plan.batch_rows % plan.micro_batch:
+    if plan.run.micro_batch is not None and plan.task.kind in WHOLE_BATCH:
+        yield (
+            f"run.micro_batch: {plan.task.kind} compares the rows of a batch with each other, so the "
+            f"{plan.batch_rows} are computed at once."
+        )
+    elif plan.run.micro_batch is not None and plan.batch_rows % plan.micro_batch:
         rest = plan.batch_rows % plan.micro_batch
         yield (
             f"run.micro_batch: {plan.micro_batch} does not divide the batch of {plan.batch_rows} rows; "
@@ -111,6 +148,22 @@ def _of_data(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
             f"data.tokenizer.vocab_size: {asked} asked for, {facts.vocab_size} learned: "
             "the text holds no more pieces that repeat."
         )
+
+
+def _of_images(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
+    if facts is None:
+        return
+    held_out = facts.validation.rows
+    if held_out < FEW_HELD_OUT_ROWS:
+        yield f"data.validation: {held_out} held-out images are few for a loss and scores that tell runs apart."
+    for source in facts.sources:
+        if source.skipped:
+            yield (
+                f"data.sources: {source.skipped:,} images of {source.kind} can't be read and are left out. "
+                f"The first: {source.first_skipped}."
+            )
+        if source.cut:
+            yield f"data.sources: {source.cut:,} recordings are longer than a spectrogram and are cut."
 
 
 def _of_model(plan: "Plan") -> Iterator[str]:

@@ -1,6 +1,6 @@
 """Validation that finds every mistake: each one found is mended in a copy, so that checks go on behind it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +12,7 @@ from toolkit.spec.explain import missing_key, not_one_of, other_name, unknown_ke
 from toolkit.spec.fields import Type, kind_of, known_keys, stand_in, type_at
 from toolkit.spec.positions import Path
 from toolkit.spec.section import GATHER, Section
-from toolkit.spec.spec import Spec
+from toolkit.spec.spec import PRETRAINING, Spec
 
 _ROUNDS = 12
 
@@ -44,6 +44,7 @@ class _Search:
     renamed: dict[Path, Path] = field(default_factory=dict)
 
     def run(self) -> Spec | None:
+        self._pretraining()
         for _ in range(_ROUNDS):
             try:
                 spec = Spec.model_validate(_frozen(self.values), strict=True, context=GATHER)
@@ -57,6 +58,21 @@ class _Search:
                 self._mend(detail, known)
         return None
 
+    def _pretraining(self) -> None:
+        """The tables that are required unless a parent is named: Pydantic can't know."""
+        if "parent" in self.values:
+            return
+        for name in PRETRAINING:
+            if name not in self.values and not self._misspelt(name):
+                found = type_at(Spec, (name,))[1]
+                self._missing((name,), missing_key(name, found), frozenset())
+                self._set((name,), stand_in(found))
+
+    def _misspelt(self, name: str) -> bool:
+        """Whether an unknown key will be taken for this one."""
+        unknown = self.values.keys() - set(known_keys(Spec))
+        return any(nearest(key, known_keys(Spec)) == name for key in unknown)
+
     def _mend(self, detail: ErrorDetails, known: frozenset[Path]) -> None:
         """Note the mistake, unless a mend of an earlier round (`known`) brought it up, and mend it."""
         path, found = type_at(Spec, detail["loc"])
@@ -67,6 +83,11 @@ class _Search:
                 self._unknown_kind(path, detail["input"]["kind"], tuple(map(kind_of, found.sections)))
             case "literal_error" if path[-1] == "kind":
                 self._unknown_kind(path[:-1], detail["input"], found.choices)
+            case "union_tag_not_found" if near := _misspelt_kind(detail["input"]):
+                self._add((*path, near), "key", "unknown key. Did you mean kind?")
+                table = self._at(path)
+                table["kind"] = table.pop(near)
+                self.renamed[(*path, "kind")] = (*self._origin(path), near)
             case "union_tag_not_found":
                 self._missing((*path, "kind"), missing_key("kind", found), known)
                 self._set(path, _with_kind(found, detail["input"]))
@@ -137,10 +158,11 @@ class _Search:
             value = getattr(section, name)
             if isinstance(value, Section):
                 yield from self._conflicts(value, (*path, name))
-            elif isinstance(value, tuple):
-                for index, item in enumerate(value):
+            elif isinstance(value, tuple | Mapping):
+                items = value.items() if isinstance(value, Mapping) else enumerate(value)
+                for key, item in items:
                     if isinstance(item, Section):
-                        yield from self._conflicts(item, (*path, name, index))
+                        yield from self._conflicts(item, (*path, name, key))
 
     def _add(self, path: Path, at: Literal["key", "value"], message: str) -> None:
         finding = Finding(self._origin(path), at, message)
@@ -180,6 +202,12 @@ def _with_kind(found: Type, table: dict[str, Any]) -> dict[str, Any]:
             return {"kind": kind_of(section), **table}
     stand: dict[str, Any] = stand_in(found)
     return stand
+
+
+def _misspelt_kind(table: object) -> str | None:
+    """The key of a table without a kind that was probably meant for it."""
+    keys = table if isinstance(table, dict) else {}
+    return next((key for key in keys if nearest(key, ("kind",)) and "kind" not in keys), None)
 
 
 def _copy(value: Any) -> Any:

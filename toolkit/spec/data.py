@@ -1,12 +1,22 @@
-"""`[data]`: what the model reads, and how it is cut into tokens and rows."""
+"""`[data]`: what the model reads, and how it is cut into tokens and rows, or into patches."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from toolkit.spec.section import Section
+from toolkit.spec.images import (
+    AudioSource,
+    DigitsSource,
+    FolderSource,
+    ImageSize,
+    ParquetSource,
+    Shape,
+    Weight,
+)
+from toolkit.spec.section import Conflict, Section
 
-Weight = Annotated[float, Field(gt=0)]
+Modality = Literal["text", "image", "audio"]
 
 
 class PythonStdlibSource(Section):
@@ -45,6 +55,10 @@ class HubSource(Section):
     """Split of the data set, in the form that `datasets` takes."""
     text_key: str = "text"
     """The column that holds the text."""
+    image_key: str | None = None
+    """The column that holds images, for a data set of images."""
+    label_key: str | None = "label"
+    """The column that holds labels of images, for the scores during training; it may be missing."""
     revision: str | None = None
     """Branch, tag or commit; pin a commit for a reproducible run."""
     streaming: bool = True
@@ -55,7 +69,42 @@ class HubSource(Section):
     """Share of the rows drawn from this source, relative to the other weights."""
 
 
-Source = Annotated[PythonStdlibSource | FilesSource | HubSource, Field(discriminator="kind")]
+class FastaSource(Section):
+    """Sequences of FASTA files (`>name`, then lines of letters), plain or compressed: proteins, DNA."""
+
+    kind: Literal["fasta"]
+    path: str
+    """A file, a folder or a glob (`**` included), relative to the working folder."""
+    weight: Weight = 1.0
+    """Share of the rows drawn from this source, relative to the other weights."""
+
+
+TextSource = PythonStdlibSource | FilesSource | HubSource | FastaSource
+ImageSource = DigitsSource | FolderSource | ParquetSource | HubSource | AudioSource
+Source = Annotated[
+    PythonStdlibSource
+    | FilesSource
+    | HubSource
+    | FastaSource
+    | DigitsSource
+    | FolderSource
+    | ParquetSource
+    | AudioSource,
+    Field(discriminator="kind"),
+]
+
+
+def modality(source: TextSource | ImageSource) -> Modality:
+    """What a source holds."""
+    match source:
+        case AudioSource():
+            return "audio"
+        case DigitsSource() | FolderSource() | ParquetSource():
+            return "image"
+        case HubSource(image_key=str()):
+            return "image"
+        case _:
+            return "text"
 
 
 class BPETokenizer(Section):
@@ -63,6 +112,8 @@ class BPETokenizer(Section):
 
     kind: Literal["bpe"]
     vocab_size: int = Field(default=4096, ge=258, le=1_000_000)
+    mask_token: bool = False
+    """Have a token `[MASK]`; on by itself for `masked_lm`."""
 
 
 class UnigramTokenizer(Section):
@@ -70,6 +121,8 @@ class UnigramTokenizer(Section):
 
     kind: Literal["unigram"]
     vocab_size: int = Field(default=4096, ge=300, le=1_000_000)
+    mask_token: bool = False
+    """Have a token `[MASK]`; on by itself for `masked_lm`."""
 
 
 class WordPieceTokenizer(Section):
@@ -85,9 +138,12 @@ class BytesTokenizer(Section):
 
     kind: Literal["bytes"]
 
+    mask_token: bool = False
+    """Have a token `[MASK]`; on by itself for `masked_lm`."""
+
     @property
     def vocab_size(self) -> int:
-        return 257
+        return 257 + self.mask_token
 
 
 class CharactersTokenizer(Section):
@@ -95,6 +151,8 @@ class CharactersTokenizer(Section):
 
     kind: Literal["characters"]
     vocab_size: int = Field(default=256, ge=4, le=200_000)
+    mask_token: bool = False
+    """Have a token `[MASK]`; on by itself for `masked_lm`."""
 
 
 class PretrainedTokenizer(Section):
@@ -117,13 +175,55 @@ Tokenizer = Annotated[
 
 
 class Data(Section):
-    """`[data]`: sources, tokenizer, row length and the held-out share."""
+    """`[data]`: sources, and how they become rows: a tokenizer and a length, or the size of images."""
 
     sequence_length: int = Field(default=256, ge=8, le=1_048_576)
-    """Tokens in a row."""
+    """Tokens in a row of text."""
     validation: float = Field(default=0.01, gt=0, le=0.5)
-    """Share of documents held out, chosen by content hash."""
+    """Share of documents, or of images, held out, chosen by content hash."""
     tokenizer: Tokenizer = BPETokenizer(kind="bpe")
     """How text becomes tokens: trained on the sources, or read."""
-    sources: tuple[Source, ...] = Field(default=(PythonStdlibSource(kind="python_stdlib"),), min_length=1)
-    """Where documents come from; rows are drawn from each by its weight."""
+    image_size: ImageSize | None = None
+    """What images are resized to; of `digits` 8 by default, of other images it must be said."""
+    channels: Literal[1, 3] | None = None
+    """Colour (3) or grey (1). Default: 1 for `digits` and recordings, else 3."""
+    sources: tuple[Source, ...] = (PythonStdlibSource(kind="python_stdlib"),)
+    """Where documents or images come from, all of one kind; rows are drawn from each by its weight."""
+
+    @property
+    def modality(self) -> Modality:
+        """What the sources hold; text where there are none, as of an imported model."""
+        return modality(self.sources[0]) if self.sources else "text"
+
+    @property
+    def image_shape(self) -> Shape:
+        """Channels, height and width of the rows; zeros for text."""
+        first = self.sources[0] if self.sources else None
+        if isinstance(first, AudioSource):
+            return (1, first.mel_bands, first.columns)
+        if self.modality == "text":
+            return (0, 0, 0)
+        size = self.image_size or 8
+        height, width = (size, size) if isinstance(size, int) else size
+        grey = all(isinstance(source, DigitsSource) for source in self.sources)
+        return (self.channels or (1 if grey else 3), height, width)
+
+    def conflicts(self) -> Iterator[Conflict]:
+        kinds = sorted({modality(source) for source in self.sources})
+        if len(kinds) > 1:
+            yield Conflict(
+                ("sources",), f"{' and '.join(kinds)} can't be mixed. Name sources of one of them."
+            )
+            return
+        if kinds == ["image"]:
+            if self.image_size is None and not all(isinstance(s, DigitsSource) for s in self.sources):
+                yield Conflict(("image_size",), "missing. Say what images are resized to, such as 32.")
+            if self.image_size is not None and min(self.image_shape) < 1:
+                yield Conflict(("image_size",), f"{self.image_size} is no size. Write a number of pixels.")
+        else:
+            for key in ("image_size", "channels"):
+                if getattr(self, key) is not None:
+                    yield Conflict((key, "sources"), f"has no meaning for {self.modality}. Leave it out.")
+        audio = [source for source in self.sources if isinstance(source, AudioSource)]
+        if len({(s.mel_bands, s.columns) for s in audio}) > 1:
+            yield Conflict(("sources",), "spectrograms of several sizes can't be mixed.")

@@ -37,6 +37,7 @@ def unknown_key(path: Path, near: str | None, section: type[Section]) -> str:
     name = str(path[-1])
     ours = _OTHER_NAMES.get(name, name)
     elsewhere = {other for other in key_paths(Spec) if other.rsplit(".", 1)[-1] == ours}
+    elsewhere = {other for other in elsewhere if ".NAME." not in other} or elsewhere
     elsewhere.discard(".".join(map(str, path)))
     if len(elsewhere) == 1:
         return f"unknown key. Did you mean {elsewhere.pop()}?"

@@ -2,13 +2,24 @@
 
 from typing import Literal
 
-from toolkit.spec.model import Architecture
+from toolkit.spec.model import (
+    Architecture,
+    BERTArchitecture,
+    GPTArchitecture,
+    ModernBERTArchitecture,
+    ViTArchitecture,
+)
 
-Family = Literal["gpt2", "llama", "qwen3"]
+Family = Literal["gpt2", "llama", "qwen3", "bert", "modernbert", "vit"]
 
 
 def export_family(arch: Architecture) -> Family | None:
     """The family whose weights `arch` can be written as, whatever its preset; None if there is none."""
+    match arch:
+        case BERTArchitecture() | ModernBERTArchitecture():
+            return arch.kind
+        case ViTArchitecture():
+            return "vit" if not _vit_obstacles(arch) else None
     if arch.logit_softcap is not None:
         return None
     if arch.norm == "layernorm":
@@ -24,6 +35,10 @@ def export_obstacle(arch: Architecture) -> str | None:
     """Why `arch` can't be exported, in the options of `[model]`; None if it can."""
     if export_family(arch) is not None:
         return None
+    if isinstance(arch, ViTArchitecture):
+        return f"vit needs {', '.join(_vit_obstacles(arch))}"
+    if not isinstance(arch, GPTArchitecture):
+        return None
     if arch.logit_softcap is not None:
         return f"no exportable family has logit_softcap = {arch.logit_softcap}"
     if arch.norm == "layernorm":
@@ -35,7 +50,12 @@ def export_obstacle(arch: Architecture) -> str | None:
     return "llama needs d_model divisible by n_heads"
 
 
-def _gpt2_obstacles(arch: Architecture) -> list[str]:
+def _vit_obstacles(arch: ViTArchitecture) -> list[str]:
+    needs = {"class_token = true": arch.class_token, "n_registers = 0": not arch.n_registers}
+    return [need for need, met in needs.items() if not met]
+
+
+def _gpt2_obstacles(arch: GPTArchitecture) -> list[str]:
     needs = {
         'positions = "learned"': arch.positions == "learned",
         'activation = "gelu" or "relu2"': arch.activation in ("gelu", "relu2"),
@@ -46,7 +66,7 @@ def _gpt2_obstacles(arch: Architecture) -> list[str]:
     return [need for need, met in needs.items() if not met]
 
 
-def _llama_obstacles(arch: Architecture) -> list[str]:
+def _llama_obstacles(arch: GPTArchitecture) -> list[str]:
     needs = {
         'positions = "rope"': arch.positions == "rope",
         'activation = "swiglu"': arch.activation == "swiglu",

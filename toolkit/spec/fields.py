@@ -1,6 +1,6 @@
 """What the sections allow: the type behind each key path, in words and as a stand-in value."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_origin
 
@@ -42,6 +42,8 @@ def type_at(root: type[Section], loc: Path) -> tuple[Path, Type]:
         if len(found.sections) > 1:
             found = Type(section_of_kind(found, str(step)))
             continue
+        if _is_union(found.hint) and not isinstance(step, int):
+            continue  # the name of a plain type
         path += (step,)
         found = _below(found, step)
     return path, found
@@ -54,7 +56,7 @@ def _below(parent: Type, step: str | int) -> Type:
     arguments = get_args(parent.hint)
     if get_origin(parent.hint) is tuple and isinstance(step, int):
         return bare(arguments[0 if arguments[-1] is Ellipsis else min(step, len(arguments) - 1)])
-    if get_origin(parent.hint) is dict:
+    if get_origin(parent.hint) is Mapping:
         return bare(arguments[1])
     return Type(None)
 
@@ -95,11 +97,13 @@ def known_keys(section: type[Section]) -> tuple[str, ...]:
 
 
 def key_paths(section: type[Section], prefix: str = "") -> Iterator[str]:
-    """Every dotted key that a table may hold, kinds included, lists excluded."""
+    """Every dotted key that a table may hold, kinds included, lists excluded; NAME is the user's choice."""
     for name, field in section.model_fields.items():
         yield prefix + name
-        for inner in bare(field.annotation).sections:
-            yield from key_paths(inner, f"{prefix}{name}.")
+        found = bare(field.annotation)
+        named = get_origin(found.hint) is Mapping
+        for inner in _below(found, "").sections if named else found.sections:
+            yield from key_paths(inner, f"{prefix}{name}.NAME." if named else f"{prefix}{name}.")
 
 
 def allowed(found: Type) -> str:

@@ -37,6 +37,23 @@ class Rates(Section):
     currency: str = Field(default="USD", max_length=8)
 
 
+class Parallel(Section):
+    """How the ranks of a run share the work: replicate x shard ranks in all. None of it changes the global
+    batch or the order of the data."""
+
+    replicate: int = Field(default=1, ge=1)
+    """Groups that each hold the whole model, divided among their ranks."""
+    shard: int | None = Field(default=None, ge=1)
+    """Ranks that weights, gradients and optimizer state are divided over. Default: all that are left."""
+    gather: Literal["auto", "bfloat16", "float32"] = "auto"
+    """Type in which blocks' weights travel between ranks; `auto`: the precision on GPUs, float32 on CPUs."""
+    activation_checkpointing: bool = False
+    """Keep only the inputs of the blocks and compute the rest again in the backward pass. Works on one rank
+    too."""
+    min_nodes: int | None = Field(default=None, ge=1)
+    """Go on with so many machines when others are lost. Default: all are needed."""
+
+
 class Run(Section):
     """`[run]`: where and how a stage is carried out."""
 
@@ -48,6 +65,11 @@ class Run(Section):
     """torch.compile; `auto` uses it on GPUs."""
     micro_batch: int | None = Field(default=None, ge=1)
     """Rows computed at once; by default as many as fit."""
+    parallel: Parallel = Parallel()
+    """How ranks share the work: replicate, shard, gather, activation_checkpointing, min_nodes."""
+    hang_after: float = Field(default=60.0, gt=0)
+    """Seconds without a step, at least, and ten times the longest recent step, after which a run counts as
+    hanging: its stacks are written down and it is ended."""
     checkpoint_every: Interval = Interval.parse("2 minutes")
     """How often a checkpoint is saved; one always is at the end."""
     evaluate_every: Interval | None = None

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from toolkit.store.atomic import fsync_folder, write_atomic
+from toolkit.store.children import children
 from toolkit.store.errors import (
     BadName,
     CorruptCheckpoint,
@@ -26,13 +27,14 @@ from toolkit.store.manifest import (
     FOLDER,
     MANIFEST,
     Checkpoint,
+    Entry,
     Parent,
     parse_manifest,
     read_checkpoint,
     seal,
     verify_files,
 )
-from toolkit.store.retention import METRIC, by_merit, to_keep
+from toolkit.store.retention import by_merit, criterion, to_keep
 from toolkit.store.runs import RunFolder, parse_reference, require_run
 
 OnBad = Callable[[CorruptCheckpoint, Path], None]
@@ -50,13 +52,14 @@ class CheckpointStore:
     def commit(
         self,
         step: int,
-        write: Callable[[Path], None],
+        write: Callable[[Path], Mapping[str, Entry] | None],
         *,
         info: Mapping[str, Any],
         parents: Sequence[Parent] = (),
         before_rename: Callable[[], None] = lambda: None,
     ) -> Checkpoint:
-        """Have `write` fill a folder and make that the checkpoint of `step`.
+        """Have `write` fill a folder and make that the checkpoint of `step`. Of files that are hashed and
+        synced already it returns the entries.
 
         `info` is kept in the manifest (its `metrics`, by name, decide which is best). `before_rename` is
         where the lease is checked; whatever it raises leaves nothing behind. An intact checkpoint
@@ -75,8 +78,8 @@ class CheckpointStore:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             beside.mkdir()
-            write(beside)
-            seal(beside, step, info, parents)
+            known = write(beside)
+            seal(beside, step, info, parents, known)
             before_rename()
             beside.rename(target)
         except BaseException as error:
@@ -133,13 +136,12 @@ class CheckpointStore:
         last: int = 2,
         best: int = 1,
         every: int | None = None,
-        metric: str = METRIC,
         on_bad: OnBad = lambda error, path: None,
     ) -> Sequence[Checkpoint]:
         """Remove what is neither among the last, nor the best, nor an `every`-th step; return what went.
 
-        Only intact checkpoints count, and the last two of these stay whatever is asked. Manifests of
-        removed ones stay in `pruned/`, so that lineage is never lost.
+        Only intact checkpoints count, and the last two of these stay whatever is asked, as do those that other
+        runs came from. Manifests of removed ones stay in `pruned/`, so that lineage is never lost.
         """
         good = []
         for folder in self._folders():
@@ -147,17 +149,19 @@ class CheckpointStore:
                 good.append(self._good(folder))
             except CorruptCheckpoint as error:
                 on_bad(error, self._set_aside(folder))
-        keep = to_keep(good, last=last, best=best, every=every, metric=metric)
-        removed = [checkpoint for checkpoint in good if checkpoint.step not in keep]
+        keep = to_keep(good, last=last, best=best, every=every)
+        needed = {child.checkpoint for child in children(self.run)}
+        removed = [item for item in good if item.step not in keep and item.id not in needed]
         for checkpoint in removed:
-            pruned = self.path / "pruned"
-            pruned.mkdir(exist_ok=True)
-            write_atomic(pruned / f"{checkpoint.id}.json", (checkpoint.path / MANIFEST).read_bytes())
-            trash = self.path / f".trash-{checkpoint.path.name}-{secrets.token_hex(4)}"
-            checkpoint.path.rename(trash)
-            shutil.rmtree(trash)
-            self._verified.pop(checkpoint.id, None)
+            self._remove(checkpoint)
         return removed
+
+    def discard(self) -> None:
+        """Remove every checkpoint that no other run came from. The manifests stay, as in `prune`."""
+        needed = {child.checkpoint for child in children(self.run)}
+        for checkpoint in self.list():
+            if checkpoint.id not in needed:
+                self._remove(checkpoint)
 
     def pruned(self) -> Sequence[Checkpoint]:
         """Checkpoints that were removed, as their manifests tell of them, by step; their paths are gone."""
@@ -192,7 +196,9 @@ class CheckpointStore:
         if not here:
             raise UnknownCheckpoint(f"{self.run} has no checkpoint yet.")
         if text == "best":
-            raise UnknownCheckpoint(f"{self.run} has no checkpoint with {METRIC}. @last selects the newest.")
+            raise UnknownCheckpoint(
+                f"{self.run} has no checkpoint with {criterion(here)[0]}. @last selects the newest."
+            )
         steps = ", ".join(f"@step_{item.step}" for item in here)
         raise UnknownCheckpoint(f"{self.run} has no checkpoint @{text}. It has {steps}; @last and @best too.")
 
@@ -208,6 +214,15 @@ class CheckpointStore:
             return []
         found = [path for path in self.path.iterdir() if FOLDER.fullmatch(path.name)]
         return sorted(found, key=lambda path: int(path.name.removeprefix("step-")))
+
+    def _remove(self, checkpoint: Checkpoint) -> None:
+        pruned = self.path / "pruned"
+        pruned.mkdir(exist_ok=True)
+        write_atomic(pruned / f"{checkpoint.id}.json", (checkpoint.path / MANIFEST).read_bytes())
+        trash = self.path / f".trash-{checkpoint.path.name}-{secrets.token_hex(4)}"
+        checkpoint.path.rename(trash)
+        shutil.rmtree(trash)
+        self._verified.pop(checkpoint.id, None)
 
     def _good(self, folder: Path, *, again: bool = False) -> Checkpoint:
         """The checkpoint, verified; not `again` if this process has done so and no file changed since."""

@@ -27,12 +27,20 @@ class Heartbeat(Record):
     """Unix seconds, by the clock of the rank's host."""
     pid: int
     host: str
+    patience: float | None = None
+    """Seconds without another sign after which the rank hangs; None where nobody can say."""
 
 
-def beat(run: RunFolder, step: int, phase: str, rank: int = 0) -> None:
+def beat(run: RunFolder, step: int, phase: str, rank: int = 0, patience: float | None = None) -> None:
     """Give a sign of life. Under a millisecond: call it every second or so, in long phases too."""
     heartbeat = Heartbeat(
-        rank=rank, step=step, phase=phase, time=time.time(), pid=os.getpid(), host=socket.gethostname()
+        rank=rank,
+        step=step,
+        phase=phase,
+        time=time.time(),
+        pid=os.getpid(),
+        host=socket.gethostname(),
+        patience=patience,
     )
     path = run.heartbeat / f"rank-{rank}.json"
     write_atomic(path, to_json(heartbeat.model_dump()) + b"\n", durable=False)

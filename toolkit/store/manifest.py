@@ -59,12 +59,28 @@ class Checkpoint:
         return sum(entry.size for entry in self.files.values())
 
 
-def seal(folder: Path, step: int, info: Mapping[str, Any], parents: Sequence[Parent]) -> str:
-    """Hash and sync what lies in `folder`, write the manifest, sync the folder; return the id."""
+def seal(
+    folder: Path,
+    step: int,
+    info: Mapping[str, Any],
+    parents: Sequence[Parent],
+    known: Mapping[str, Entry] | None = None,
+) -> str:
+    """Hash and sync what lies in `folder`, write the manifest, sync the folder; return the id.
+
+    `known` are files that those who wrote them have hashed and synced. Raises CorruptCheckpoint where one of
+    them isn't there in full.
+    """
     files = {}
+    waiting = dict(known or {})
     for path in _files(folder):
-        entry = _hash(path, durable=True)
-        files[path.relative_to(folder).as_posix()] = {"size": entry.size, "sha256": entry.sha256}
+        name = path.relative_to(folder).as_posix()
+        entry = waiting.pop(name, None) or hash_file(path, durable=True)
+        if entry.size != path.stat().st_size:
+            raise CorruptCheckpoint(folder, f"{name} is not as long here as where it was written")
+        files[name] = {"size": entry.size, "sha256": entry.sha256}
+    for name in waiting:
+        raise CorruptCheckpoint(folder, f"{name} was written by another rank and is not to be seen here")
     manifest = to_json(
         {
             "format": FORMAT,
@@ -148,7 +164,7 @@ def verify_files(checkpoint: Checkpoint) -> None:
             size = (folder / name).lstat().st_size
             if size != entry.size:
                 raise CorruptCheckpoint(folder, f"{name} has {size} bytes where {entry.size} were written")
-            if _hash(folder / name).sha256 != entry.sha256:
+            if hash_file(folder / name).sha256 != entry.sha256:
                 raise CorruptCheckpoint(folder, f"{name} is damaged: its sha256 is not that of the manifest")
     except OSError as error:
         raise _unreadable(folder, error) from error
@@ -166,7 +182,8 @@ def _files(folder: Path) -> list[Path]:
     return paths
 
 
-def _hash(path: Path, *, durable: bool = False) -> Entry:
+def hash_file(path: Path, *, durable: bool = False) -> Entry:
+    """Size and sha256 of a file; with `durable` it is on the device on return."""
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         if durable:

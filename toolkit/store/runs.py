@@ -7,12 +7,14 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from toolkit.store.atomic import fsync_folder
 from toolkit.store.errors import BadName, StoreError, UnknownRun
 
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 FIRST_STAGE = "pretrain"
+_ASIDE = re.compile(r"\.(replaced|removed)-(?P<stage>.+)-(?P<stamp>\d{8}-\d{6})(-(?P<count>\d+))?")
 
 
 def runs_root(explicit: Path | None = None) -> Path:
@@ -85,12 +87,23 @@ class RunFolder:
         return self.path / "checkpoints"
 
     @property
+    def submission(self) -> Path:
+        """Which job of a batch system carries the run out."""
+        return self.path / "submit.json"
+
+    @property
+    def stacks(self) -> Path:
+        """The folder of the stacks of ranks that hung."""
+        return self.path / "stacks"
+
+    @property
     def requests(self) -> Path:
         return self.path / "requests"
 
     def exists(self) -> bool:
-        """Whether a run was ever started here."""
-        return self.plan.is_file() or self.status.is_file() or self.events.is_file()
+        """Whether a run was ever started or submitted here."""
+        signs = (self.plan, self.status, self.events, self.submission)
+        return any(path.is_file() for path in signs)
 
     def create(self) -> None:
         """Make the folder and those within it. Raises StoreError where a link leads out of the root."""
@@ -177,17 +190,47 @@ def require_run(run: RunFolder) -> None:
     raise UnknownRun(f"no run {run} in {run.root}. {hint}")
 
 
-def set_aside(run: RunFolder) -> Path:
-    """Move a run out of sight, whole, to make room for another of its name; the new place is returned.
+def set_aside(run: RunFolder, why: Literal["replaced", "removed"] = "replaced") -> Path:
+    """Move a run out of sight, whole; the new place is returned.
 
     The caller has made sure that nobody holds it.
     """
     run.refuse_links()
     stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
     for count in range(1000):
-        target = run.path.with_name(f".replaced-{run.stage}-{stamp}" + (f"-{count}" if count else ""))
+        target = run.path.with_name(f".{why}-{run.stage}-{stamp}" + (f"-{count}" if count else ""))
         if not target.exists():
             run.path.rename(target)
             fsync_folder(target.parent)
             return target
-    raise StoreError(f"{run.path.parent} is full of replaced runs. Delete the .replaced-* folders there.")
+    raise StoreError(f"{run.path.parent} is full of runs set aside. `tk rm --empty` deletes them.")
+
+
+def find_aside(root: Path) -> list[Path]:
+    """The folders of runs that were set aside, the oldest first."""
+    found = [
+        path for name in _folders(root) for path in (root / name).iterdir() if _ASIDE.fullmatch(path.name)
+    ]
+    return sorted((path for path in found if path.is_dir() and not path.is_symlink()), key=_when_aside)
+
+
+def bring_back(run: RunFolder) -> None:
+    """Undo the last `set_aside` of a run. Raises UnknownRun where there was none, StoreError where another took its
+    place."""
+    mine = [
+        path
+        for path in find_aside(run.root)
+        if path.parent.name == run.name and _ASIDE.fullmatch(path.name)["stage"] == run.stage  # type: ignore[index]
+    ]
+    if not mine:
+        raise UnknownRun(f"no run {run} was removed or replaced in {run.root}.")
+    if run.path.exists():
+        raise StoreError(f"{run.path} is there. Remove that run first: `tk rm {run}`.")
+    mine[-1].rename(run.path)
+    fsync_folder(run.path.parent)
+
+
+def _when_aside(path: Path) -> tuple[str, int]:
+    match = _ASIDE.fullmatch(path.name)
+    assert match, "found by this pattern"
+    return match["stamp"], int(match["count"] or 0)

@@ -56,6 +56,13 @@ class EventWriter:
         tensor = _field(8, b"\x08\x07" + _field(2, _field(2, b"\x08\x01")) + _field(8, text.encode()))
         self._event(step, _field(1, _field(1, tag.encode()) + plugin + tensor), wall_time)
 
+    def image(
+        self, step: int, tag: str, png: bytes, width: int, height: int, wall_time: float | None = None
+    ) -> None:
+        """Write a picture, a PNG of these pixels."""
+        size = b"\x08" + _varint(height) + b"\x10" + _varint(width) + b"\x18\x03"
+        self._event(step, _field(1, _field(1, tag.encode()) + _field(4, size + _field(4, png))), wall_time)
+
     def flush(self) -> None:
         """Hand everything to the system. Raises OSError; what is pending then stays pending."""
         data = b"".join(self._pending)

@@ -28,13 +28,13 @@ _FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
 }
-_COMPRESSED = {".gz", ".zst"}
+COMPRESSED = {".gz", ".zst"}
 # A file system's clock ticks coarsely: a hash taken this soon after a write may miss the next write.
 _SETTLED_NANOSECONDS = 2_000_000_000
 
 
 @dataclass(frozen=True)
-class _File:
+class File:
     name: str
     path: Path
 
@@ -51,10 +51,10 @@ class Files:
         return self._source.path
 
     @cached_property
-    def _files(self) -> list[_File]:
+    def files(self) -> list[File]:
         path = Path(self._source.path).expanduser()
         if path.is_file():
-            return [_File(path.name, path)]
+            return [File(path.name, path)]
         if path.is_dir():
             paths, root = [p for p in path.rglob("*") if p.is_file()], path
         else:
@@ -62,7 +62,7 @@ class Files:
             matches = glob.glob(str(path), recursive=True)  # noqa: PTH207
             paths = [Path(match) for match in matches if Path(match).is_file()]
             root = Path(os.path.commonpath([p.parent for p in paths])) if paths else path
-        found = [_File(p.relative_to(root).as_posix(), p) for p in paths]
+        found = [File(p.relative_to(root).as_posix(), p) for p in paths]
         visible = [file for file in found if not any(part.startswith(".") for part in Path(file.name).parts)]
         if not visible:
             raise DataError(self._source.path, _why_nothing(path))
@@ -70,12 +70,12 @@ class Files:
 
     @property
     def size(self) -> int | None:
-        plain = all(file.path.suffix not in _COMPRESSED for file in self._files)
-        return sum(file.path.stat().st_size for file in self._files) if plain else None
+        plain = all(file.path.suffix not in COMPRESSED for file in self.files)
+        return sum(file.path.stat().st_size for file in self.files) if plain else None
 
     def identity(self) -> dict[str, Any]:
         known = self._known_hashes()
-        hashes = {file.name: _hash(file, known) for file in self._files}
+        hashes = {file.name: _hash(file, known) for file in self.files}
         if self._cache is not None and hashes != known:
             path = self._hashes_path(self._cache)
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -93,8 +93,8 @@ class Files:
         return islice(self._all(), skip, None)
 
     def _all(self) -> Iterator[Document]:
-        alone = len(self._files) == 1
-        for file in self._files:
+        alone = len(self.files) == 1
+        for file in self.files:
             kind = self._format(file.path)
             if kind == "text":
                 yield from read_text(file.path, self._source.encoding, alone=alone)
@@ -109,7 +109,7 @@ class Files:
         if self._source.format != "auto":
             return self._source.format
         suffixes = [suffix.lower() for suffix in path.suffixes]
-        if suffixes and suffixes[-1] in _COMPRESSED:
+        if suffixes and suffixes[-1] in COMPRESSED:
             suffixes.pop()
         return _FORMATS.get(suffixes[-1], "text") if suffixes else "text"
 
@@ -127,7 +127,7 @@ class Files:
         return known if isinstance(known, dict) else {}
 
 
-def _hash(file: _File, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _hash(file: File, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """The file's sha256, from memory when its size, inode and times are those it was hashed at."""
     status = file.path.stat()
     stamp = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]

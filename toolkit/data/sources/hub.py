@@ -59,6 +59,26 @@ class Hub:
         except (OSError, EOFError) as error:
             raise self._unreachable(error) from error
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """Whole rows: classes by their names, images and recordings as they are stored."""
+        import datasets
+
+        rows = self._load()
+        classes = {}
+        for name, feature in (rows.features or {}).items():
+            if isinstance(feature, datasets.ClassLabel):
+                classes[name] = feature.names
+            elif isinstance(feature, datasets.Image | datasets.Audio):
+                rows = rows.cast_column(name, type(feature)(decode=False))
+        try:
+            for row in rows:
+                named = {
+                    k: classes[k][v] for k, v in row.items() if k in classes and v is not None and v >= 0
+                }
+                yield {**row, **named}
+        except (OSError, EOFError) as error:
+            raise self._unreachable(error) from error
+
     def _load(self) -> Any:
         source = self._source
         is_local = Path(source.path).is_dir()

@@ -20,7 +20,7 @@ def read_jsonl(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
     Raises:
         DataError: A line is not JSON, has no `text_key`, or holds something else than text there.
     """
-    for number, line in enumerate(_lines(path, encoding), start=1):
+    for number, line in enumerate(lines(path, encoding), start=1):
         if not line.strip():
             continue
         try:
@@ -39,7 +39,7 @@ def read_csv(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
     """Rows under a header; fields are separated by commas, in `.tsv` files by tabs."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     tabs = ".tsv" in path.suffixes
-    reader = csv.reader(_lines(path, encoding), delimiter="\t" if tabs else ",", strict=True)
+    reader = csv.reader(lines(path, encoding), delimiter="\t" if tabs else ",", strict=True)
     column = None
     try:
         for row in reader:
@@ -93,7 +93,7 @@ def missing_key(text_key: str, names: Iterable[str]) -> str:
     )
 
 
-def _lines(path: Path, encoding: str) -> Iterator[str]:
+def lines(path: Path, encoding: str) -> Iterator[str]:
     """Lines with their ends, split at "\\n" alone: JSON text may hold the other separators."""
     pending: list[str] = []
     length = 0

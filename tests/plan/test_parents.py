@@ -1,0 +1,105 @@
+"""What a fine-tune's parent names, and what the plan takes from it."""
+
+from pathlib import Path
+
+import pytest
+
+from toolkit.plan.errors import PlanError
+from toolkit.plan.parents import find_parent, import_name
+from toolkit.plan.plan import Plan, make_plan, plan_here
+from toolkit.spec.spec import Spec
+
+ROWS = {"kind": "files", "path": "a.jsonl"}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TK_CACHE", str(tmp_path / "cache"))
+    return tmp_path
+
+
+def test_a_stage_takes_the_shape_of_its_parent(folder, spec, machine):
+    child = spec(finetune={"news": {"kind": "classify", "data": ROWS}})
+    parent = find_parent(child, "news", root=folder / "runs")
+    plan = make_plan(child, "news", machine=machine, parent=parent)
+    above = make_plan(child, machine=machine)
+    assert plan.architecture == above.architecture
+    assert plan.parent is not None
+    assert plan.parent.fingerprint == above.fingerprint
+    assert plan.parent.run == "gpt_small/pretrain"
+    assert plan.parent.checkpoint is None
+    assert plan.fingerprint != above.fingerprint
+    assert Plan.model_validate_json(plan.model_dump_json()) == plan
+
+
+def test_a_spec_of_its_own_names_another_spec(folder, spec):
+    (folder / "base.toml").write_text(
+        'name = "base"\n[model]\nkind = "gpt"\n[objective]\nkind = "causal_lm"\n'
+        '[train]\nduration = "10 steps"\nbatch = "8 rows"\n'
+    )
+    child = Spec.model_validate(
+        {"name": "x", "parent": "base.toml@best", "finetune": {"a": {"kind": "regress", "data": ROWS}}}
+    )
+    plan = plan_here(child, "a", runs=folder / "runs")
+    assert plan.parent is not None
+    assert (plan.parent.run, plan.parent.selector) == ("base/pretrain", "best")
+
+
+@pytest.mark.parametrize(
+    ("parent", "message"),
+    [
+        ("nowhere.toml", "finetune.a.parent: there is no nowhere.toml"),
+        ("nothing/here", "finetune.a.parent: no run nothing/here"),
+        ("../escape/x", "does not name a run|cannot name a run"),
+    ],
+)
+def test_a_parent_that_is_nothing_is_named(folder, spec, parent, message):
+    child = spec(finetune={"a": {"kind": "classify", "data": ROWS, "parent": parent}})
+    with pytest.raises(PlanError, match=message):
+        find_parent(child, "a", root=folder / "runs")
+
+
+def test_what_a_child_can_not_have_of_its_parent_is_told_before_anything_runs(folder, spec, machine):
+    child = spec(finetune={"a": {"kind": "classify", "data": ROWS, "sequence_length": 512}})
+    parent = find_parent(child, "a", root=folder / "runs")
+    with pytest.raises(PlanError, match=r"finetune\.a\.sequence_length: 512 .*gpt_small/pretrain.*= 256"):
+        make_plan(child, "a", machine=machine, parent=parent)
+    (folder / "base.toml").write_text(
+        'name = "base"\n[model]\nkind = "gpt"\n[objective]\nkind = "causal_lm"\n'
+        '[train]\nduration = "10 steps"\nbatch = "8 rows"\n'
+    )
+    other = Spec.model_validate(
+        {
+            "name": "x",
+            "parent": "base.toml",
+            "data": {"tokenizer": {"kind": "bytes"}},
+            "finetune": {"a": {"kind": "regress", "data": ROWS}},
+        }
+    )
+    with pytest.raises(
+        PlanError, match=r'data\.tokenizer: "bytes" of 257 here, and base/pretrain has "bpe" of 4,096'
+    ):
+        plan_here(other, "a", runs=folder / "runs")
+
+
+@pytest.mark.parametrize(
+    "tune", [{"kind": "full"}, {"kind": "head"}, {"kind": "top", "blocks": 2}, {"kind": "lora"}]
+)
+def test_what_stands_still_costs_neither_gradient_nor_optimizer(folder, spec, machine, tune):
+    child = spec(finetune={"a": {"kind": "classify", "data": ROWS, "tune": tune}})
+    parent = find_parent(child, "a", root=folder / "runs")
+    plan = make_plan(child, "a", machine=machine, parent=parent)
+    share = plan.trainable / plan.parameters.total
+    assert plan.memory.optimizer <= 8 * plan.trainable * 1.3
+    assert (share == 1.0) == (tune["kind"] == "full")
+    full = make_plan(
+        spec(finetune={"a": {"kind": "classify", "data": ROWS}}), "a", machine=machine, parent=parent
+    )
+    assert plan.memory.total <= full.memory.total
+    assert plan.flops_per_token <= full.flops_per_token
+
+
+def test_imports_have_names_of_runs():
+    assert import_name("hf:openai-community/gpt2") == "openai-community--gpt2"
+    assert import_name("hf:./My Model!/") == "my-model"

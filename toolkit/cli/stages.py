@@ -1,0 +1,126 @@
+"""From a spec to the jobs of its stages, parents first, and what may stand in their way."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from toolkit.cli.errors import BadInput
+
+if TYPE_CHECKING:
+    from toolkit.engine.job import Job
+    from toolkit.spec.load import LoadedSpec
+
+
+def make_jobs(loaded: "LoadedSpec", stage: str | None, root: Path, *, name: str | None = None) -> "list[Job]":
+    """The jobs of one stage or of all, with the parents that can be trained before them; each once.
+
+    Raises BadInput for a stage that isn't there, PlanError for a parent that isn't, and InteropError for a
+    folder that can't be imported.
+    """
+    spec = loaded.spec if name is None else loaded.spec.model_copy(update={"name": name})
+    if stage is not None and stage not in spec.stages:
+        raise BadInput(f'{spec.name} has no stage "{stage}". It has: {", ".join(spec.stages)}.')
+    jobs: dict[str, Job] = {}
+    for wanted in spec.stages if stage is None else (stage,):
+        _add(jobs, spec, loaded.text.decode(), wanted, root, asked_for=True)
+    return list(jobs.values())
+
+
+def _add(jobs: "dict[str, Job]", spec: object, text: str, stage: str, root: Path, *, asked_for: bool) -> None:
+    from toolkit.engine.job import Job
+    from toolkit.plan.parents import HUGGING_FACE, read_reference
+    from toolkit.spec.load import load_spec
+    from toolkit.spec.spec import PRETRAIN, Spec
+
+    assert isinstance(spec, Spec)
+    if stage != PRETRAIN:
+        named = spec.finetune[stage].parent or spec.parent or ""
+        if named.startswith(HUGGING_FACE):
+            from toolkit.cli.output import results_apart
+            from toolkit.interop.imports import import_parent
+
+            with results_apart():
+                import_parent(named, root)
+        reference = read_reference(spec, stage, root)
+        if reference.spec is not None:
+            above = text if reference.path is None else load_spec(reference.path).text.decode()
+            _add(jobs, reference.spec, above, reference.run.stage, root, asked_for=False)
+    job = Job(root=root, name=spec.name, stage=stage, spec=spec, text=text, asked_for=asked_for)
+    before = jobs.get(str(job.run))
+    if before is None:
+        jobs[str(job.run)] = job
+    elif asked_for and not before.asked_for:
+        jobs[str(job.run)] = before.model_copy(update={"asked_for": True})
+
+
+def check(jobs: "Sequence[Job]", *, replace: bool) -> None:
+    """Whether every job can be carried out, before the first is. Raises PlanError and BadInput."""
+    from toolkit.cli.words import changes
+    from toolkit.plan.record import Record, spec_identity
+
+    for job in jobs:
+        identity = spec_identity(job.spec, job.stage, job.root)
+        if not job.run.exists() or (replace and job.asked_for):
+            continue
+        record = Record.read(job.run)
+        if record.fingerprint in (None, identity):
+            continue
+        differences = changes(
+            record.spec or {}, job.spec.model_dump(mode="json"), only_identity=True, stage=job.stage
+        )
+        raise BadInput(
+            "\n".join(
+                [
+                    f"{job.run} was begun with another spec:",
+                    *(differences or ["  (its parent differs, or the spec it began with is not known)"]),
+                    "Two ways on:",
+                    "  --as NEW_NAME  runs this one beside it",
+                    "  --replace      sets the old run aside and begins again",
+                ]
+            )
+        )
+
+
+def is_complete(job: "Job") -> bool:
+    """Whether the job's run is finished, which is said."""
+    from toolkit.cli.output import say
+    from toolkit.plan.record import Record
+
+    record = Record.read(job.run)
+    if record.state != "finished":
+        return False
+    status = record.status
+    results = [f"{name} {value:.4f}" for name, value in record.metrics.items() if name.startswith("val/")]
+    step = status.step if status else "?"
+    say(f"{job.run} is finished: step {step}  {'  '.join(results)}".rstrip())
+    if job.asked_for:
+        say(f"`tk show {job.run}` tells more, --replace begins again.")
+    return True
+
+
+def ask_before_replacing(jobs: "Sequence[Job]", *, yes: bool) -> None:
+    """Ask where other runs came from a run that is to be replaced. Raises BadInput where nobody can answer."""
+    import typer
+
+    from toolkit.store.children import children
+
+    replaced = {str(job.run) for job in jobs}
+    for job in jobs:
+        orphans = sorted({str(child.run) for child in children(job.run)} - replaced)
+        if not orphans or yes:
+            continue
+        text = f"{', '.join(orphans)} came from {job.run}, and can't be told from it once it is replaced"
+        if not sys.stdin.isatty():
+            raise BadInput(f"{text}. Add --yes to replace it all the same, or use --as NEW_NAME.")
+        typer.confirm(f"{text}. Replace it?", abort=True)
+
+
+def put_aside(job: "Job") -> None:
+    """Move the run that is there out of the way."""
+    from toolkit.cli.output import say
+    from toolkit.store.lease import hold
+    from toolkit.store.runs import set_aside
+
+    with hold(job.run):
+        say(f"{job.run} is set aside as {set_aside(job.run)}")

@@ -1,0 +1,135 @@
+"""What a stage trains and how: the pretraining's tables as they are, a fine-tune's with its defaults filled in."""
+
+from typing import NamedTuple
+
+from toolkit.plan.corpus import CorpusFacts
+from toolkit.plan.errors import PlanError
+from toolkit.plan.fingerprint import fingerprint, plan_identity, target_identity
+from toolkit.plan.parent import Parent, ParentRecord
+from toolkit.plan.sizes import count_parameters
+from toolkit.plan.vocabulary import vocabulary_size
+from toolkit.spec.data import Data
+from toolkit.spec.model import Architecture, resolve_architecture
+from toolkit.spec.objective import Objective
+from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.target import Finetune
+from toolkit.spec.train import AdamW, Train
+from toolkit.spec.tune import FullTune, HeadTune, LoraTune, Tune
+
+LARGE = 500_000_000
+"""Parameters from which a fine-tune moves low-rank updates alone, unless told otherwise."""
+WIDTH_RATE = 0.128
+"""The default learning rate of a fine-tune times the trunk's width: 5e-4 at 256, 1.7e-4 at 768."""
+LORA_RATE = 8
+"""Times by which low-rank updates learn faster than the matrices themselves."""
+HEAD_RATE = 1e-2
+
+
+class Recipe(NamedTuple):
+    """A stage with nothing left open."""
+
+    task: Objective | Finetune
+    data: Data
+    architecture: Architecture
+    train: Train
+    tune: Tune | None
+    """None where there is nothing to hold still: a pretraining."""
+    tune_reason: str
+    parent: ParentRecord | None
+    sequence_length: int
+    """Most positions of a row."""
+    fingerprint: str
+
+
+def make_recipe(spec: Spec, stage: str, parent: Parent | None, facts: CorpusFacts | None) -> Recipe:
+    """The recipe of a stage. `parent` is that of a fine-tune. Raises PlanError for a stage that isn't there."""
+    if stage not in spec.stages:
+        raise PlanError(f'{spec.name} has no stage "{stage}". It has: {", ".join(spec.stages)}.')
+    if stage == PRETRAIN:
+        return _pretraining(spec, facts)
+    assert parent is not None, "a fine-tune's parent was found before"
+    return _fine_tune(spec, stage, parent, facts)
+
+
+def _pretraining(spec: Spec, facts: CorpusFacts | None) -> Recipe:
+    assert spec.model is not None
+    assert spec.objective is not None
+    assert spec.train is not None
+    length, text = spec.data.sequence_length, spec.data.modality == "text"
+    arch = resolve_architecture(
+        spec.model,
+        vocab_size=vocabulary_size(spec.data.tokenizer, facts) if text else 0,
+        sequence_length=length,
+        image_shape=spec.data.image_shape,
+    )
+    if not text:
+        length = arch.max_sequence_length
+    identity = fingerprint(plan_identity(spec, arch))
+    return Recipe(spec.objective, spec.data, arch, spec.train, None, "", None, length, identity)
+
+
+def _fine_tune(spec: Spec, stage: str, parent: Parent, facts: CorpusFacts | None) -> Recipe:
+    target = spec.finetune[stage]
+    check_compatible(spec, stage, parent)
+    arch = parent.architecture
+    if target.dropout is not None:
+        arch = arch.model_copy(update={"dropout": target.dropout})
+    tune, reason = _tune(target, arch)
+    train = Train(
+        duration=target.duration,
+        batch=target.batch,
+        optimizer=target.optimizer or AdamW(kind="adamw", lr=default_rate(tune, arch), weight_decay=0.01),
+        schedule=target.schedule,
+        clip=target.clip,
+    )
+    length = target.sequence_length or arch.max_sequence_length
+    identity = fingerprint(target_identity(spec.seed, target, parent.record))
+    return Recipe(target, parent.data, arch, train, tune, reason, parent.record, length, identity)
+
+
+def _tune(target: Finetune, arch: Architecture) -> tuple[Tune, str]:
+    if target.tune is not None:
+        return target.tune, "as the spec says"
+    if target.start == "scratch":
+        return FullTune(kind="full"), "from scratch everything has to learn"
+    if (size := count_parameters(arch).total) >= LARGE:
+        return LoraTune(kind="lora"), f"{size:,} parameters are many to move"
+    return FullTune(kind="full"), f"{size:,} parameters are few enough to move all"
+
+
+def default_rate(tune: Tune, arch: Architecture) -> float:
+    """The learning rate of a fine-tune whose spec leaves it open."""
+    if isinstance(tune, HeadTune):
+        return HEAD_RATE
+    rate = WIDTH_RATE / arch.d_model
+    return float(f"{rate * (LORA_RATE if isinstance(tune, LoraTune) else 1):.2g}")
+
+
+def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
+    """Raises PlanError where the stage can't stand on its parent: both sides are named, and the way out."""
+    target, arch, run = spec.finetune[stage], parent.architecture, parent.record.run
+    where = f"finetune.{stage}"
+    limit = arch.max_sequence_length
+    if target.sequence_length is not None and target.sequence_length > limit:
+        raise PlanError(
+            f"{where}.sequence_length: {target.sequence_length} is more than {run} takes, which has "
+            f"max_sequence_length = {limit}. Lower it, or pretrain with longer rows."
+        )
+    if target.reads_with == "words" and parent.task != "causal_lm" and arch.kind != "gpt":
+        raise PlanError(
+            f'{where}.kind: "{target.kind}" writes text, and {run} is a {arch.kind} trained for {parent.task}, which '
+            "does not. Name a parent that was pretrained with causal_lm."
+        )
+    given = spec.data
+    # A worker reads the spec with its defaults written out: the default is not asked for.
+    differs = given.tokenizer not in (Data().tokenizer, parent.data.tokenizer)
+    if spec.parent is not None and differs:
+        raise PlanError(
+            f"data.tokenizer: {_tokenizer(given)} here, and {run} has {_tokenizer(parent.data)}. A fine-tune reads "
+            "with its parent's tokenizer: leave [data] out."
+        )
+
+
+def _tokenizer(data: Data) -> str:
+    size = getattr(data.tokenizer, "vocab_size", None)
+    return f'"{data.tokenizer.kind}"' + (f" of {size:,}" if size else "")
