@@ -2,6 +2,7 @@
 
 import io
 import wave
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -244,7 +245,7 @@ def test_tokenizers_with_a_mask(spec: Any) -> None:
     ids = tokenizer.encode(texts[0])
     heads, tails = tokenizer.word_edges
     words, word = [], [ids[0]]
-    for before, after in zip(ids, ids[1:], strict=False):
+    for before, after in pairwise(ids):
         if heads[after] and tails[before]:
             word.append(after)
         else:
