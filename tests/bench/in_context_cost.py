@@ -1,6 +1,6 @@
 """What the in-context score adds to an evaluation: the loss with and without it, in turns.
 
-    python tests/bench/in_context_cost.py
+python tests/bench/in_context_cost.py
 """
 
 import statistics

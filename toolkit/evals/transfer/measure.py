@@ -13,7 +13,7 @@ from toolkit.evals.transfer.results import choose_rates, read_outcomes
 from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent, find_parent_checkpoint, read_reference
 from toolkit.plan.plan import known_facts, plan_here
-from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.spec import Spec
 from toolkit.store.lineage import read_graph
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
@@ -33,20 +33,20 @@ class Measurement:
         return make_jobs(self.spec, self.design, self.design.tuning(), self.root, keep=self.keep)
 
     def measured(self) -> list[Job]:
-        """Raises ValueError where no rate works."""
+        """Raises PlanError where no rate works."""
         design = self.design
         chosen = choose_rates(design, read_outcomes(self.root, design, design.tuning()))
         return make_jobs(self.spec, design, design.measured(chosen), self.root, keep=self.keep)
 
     def report(self) -> TransferReport:
-        """Raises ValueError where too few runs are finished."""
+        """Raises PlanError where too few runs are finished."""
         design = self.design
         tuned = read_outcomes(self.root, design, design.tuning())
         chosen = choose_rates(design, tuned)
         trials = design.measured(chosen)
         found = read_outcomes(self.root, design, trials)
         if not found:
-            raise ValueError("no run is finished")
+            raise PlanError("no run is finished")
         missing = {design.run_stage(trial) for trial in trials} - {
             design.run_stage(item.trial) for item in found
         }
@@ -68,7 +68,7 @@ def plan_measurement(
 ) -> Measurement:
     """The parent must be trained. Prepares the labelled rows where that was not done yet.
 
-    Raises PlanError for a parent without a checkpoint, DataError, and ValueError for labels that there are not.
+    Raises PlanError for a parent without a checkpoint, DataError, and for labels that there are not.
     """
     parent = find_parent(spec, stage, root=root)
     reference = read_reference(spec, stage, root)
@@ -93,21 +93,6 @@ def plan_measurement(
     )
     tuned = with_optimizer(spec, stage, plan.train.optimizer)
     return Measurement(tuned, design, root, _cost(reference.run, checkpoint, root), keep)
-
-
-def choose_stage(spec: Spec, asked: str | None) -> str:
-    """The target that is meant. Raises ValueError where it isn't clear."""
-    targets = [stage for stage in spec.stages if stage != PRETRAIN]
-    if asked is not None:
-        if asked not in targets:
-            raise ValueError(f'{spec.name} has no target "{asked}". It has: {", ".join(targets) or "none"}.')
-        return asked
-    if len(targets) != 1:
-        which = f"several targets: {', '.join(targets)}. Choose one" if targets else "no [finetune.NAME]"
-        raise ValueError(
-            f"{spec.name} has {which}" + (" with --stage." if targets else "; a target is needed.")
-        )
-    return targets[0]
 
 
 def _cost(run: RunFolder, checkpoint: Checkpoint, root: Path) -> Pretraining:

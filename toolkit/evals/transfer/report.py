@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from toolkit.evals.transfer.analysis import Reach, Spread, apart, mean_curve, pay_back, reach, spread
 from toolkit.evals.transfer.design import ARMS, Arm, Design
 from toolkit.evals.transfer.results import Outcome
+from toolkit.plan.errors import PlanError
 
 
 class Pretraining(NamedTuple):
@@ -73,7 +74,7 @@ def make_report(
     pretraining: Pretraining,
     failed: Sequence[str] = (),
 ) -> TransferReport:
-    """Raises ValueError where no run of an arm is finished for a count of labels."""
+    """Raises PlanError where no run of an arm is finished for a count of labels."""
     metric, higher = measured[0].metric, measured[0].higher
     groups: dict[tuple[Arm, int], list[Outcome]] = {}
     for outcome in measured:
@@ -82,7 +83,7 @@ def make_report(
     for n in design.labels:
         for arm in ARMS:
             if (arm, n) not in scores:
-                raise ValueError(f"no run with {n} labels from {arm} is finished")
+                raise PlanError(f"no run with {n} labels from {arm} is finished")
     from_scratch = [(float(n), scores["scratch", n].mean) for n in design.labels]
     sign = 1 if higher else -1
     rows = []
