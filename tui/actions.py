@@ -319,6 +319,7 @@ class Actions(Base):
 
     def action_zoom_none(self) -> None:
         self.desk.x_range = self.desk.cursor = None
+        self.desk.follow = True
         self.draw()
 
     def action_cursor(self, share: float) -> None:

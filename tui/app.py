@@ -34,7 +34,14 @@ class DashApp(Actions, App[int]):
     CSS_PATH = "dash.tcss"
     TITLE = "tk dash"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(key.keys, key.action, key.words, show=key.shown, id=key.id, tooltip=key.help) for key in KEYS
+        # Textual's screens have tab for themselves, and ctrl+c for a hint.
+        Binding(
+            *(key.keys, key.action, key.words, key.shown, None),
+            priority="tab" in key.keys or key.id == "quit",
+            id=key.id,
+            tooltip=key.help,
+        )
+        for key in KEYS
     ]
     COMMAND_PALETTE_BINDING = "ctrl+p"
 
@@ -70,18 +77,19 @@ class DashApp(Actions, App[int]):
 
     def on_dash_app_changed(self) -> None:
         self._check_commands()
-        if self._behind():
-            wait = BACK_OFF[min(self._skipped, len(BACK_OFF) - 1)]
-            self._skipped += 1
-            self.desk.slow_link = self._skipped > 1
-            if self._late is None:
-                self._late = self.set_timer(wait, self._try_again)
-            return
-        self._skipped, self.desk.slow_link = 0, False
         self.draw()
 
     def draw(self) -> None:
-        """Show the desk as it is now."""
+        """Show the desk as it is now; later, if the terminal has not taken what was sent before."""
+        if self._behind():
+            if self._late is None:
+                wait = BACK_OFF[min(self._skipped, len(BACK_OFF) - 1)]
+                self._skipped += 1
+                self._late = self.set_timer(wait, self._try_again)
+            return
+        self.desk.slow_link = self._skipped > 1
+        if self._late is None:
+            self._skipped = 0
         columns, rows = self.canvas.size
         if columns and rows:
             self.canvas.show(compose(self.desk, columns, rows, shown_keys(self.desk, self.user_keymap)))
@@ -148,7 +156,7 @@ class DashApp(Actions, App[int]):
 
     def _try_again(self) -> None:
         self._late = None
-        self.on_dash_app_changed()
+        self.draw()
 
     def _heed_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast, get_args
 
 from toolkit.store.text import sanitize
-from tui.filters import BadFilter, RunFilter
+from tui.filters import BadFilter, RunFilter, match_names
 from tui.plot.raster import Marker
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Options:
     page: str = "runs"
     run: str | None = None
     filter: str = ""
+    metrics: str = ""
     sort: str = ""
     readonly: bool = False
     web: bool = False
@@ -105,19 +106,27 @@ def _check(options: Options) -> None:
     if not options.root.is_dir():
         given = sanitize(str(options.root))
         raise BadOption(f"{given} is no folder. `tk run SPEC` makes runs/; `tk dash PATH` opens any other.")
-    try:
-        RunFilter(options.filter)
-    except BadFilter as error:
-        raise BadOption(f"--filter: {error}") from error
+    for name, text, understand in (
+        ("filter", options.filter, RunFilter),
+        ("metrics", options.metrics, lambda text: match_names(text, [])),
+    ):
+        try:
+            understand(text)
+        except BadFilter as error:
+            raise BadOption(f"--{name}: {error}") from error
 
 
 def _interactive() -> bool:
+    if os.environ.get("TEXTUAL_DRIVER"):  # textual-serve's end of a pipe
+        return True
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _marker(options: Options) -> Marker:
     if options.marker:
         return cast(Marker, options.marker)
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return "braille"
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     if encoding != "utf8" or os.environ.get("TERM") == "linux":
         return "ascii" if encoding != "utf8" else "block"
@@ -134,6 +143,7 @@ def _desk(options: Options) -> "Desk":
         marker=_marker(options),
         readonly=options.readonly,
         run_filter=RunFilter(options.filter),
+        tag_filter=options.metrics,
         sort=options.sort,
     )
     if options.run is not None:
@@ -185,10 +195,9 @@ def _serve(options: Options) -> int:
         raise BadOption('--web needs textual-serve: pip install "tk-pretrain[web]"') from error
     words = [sys.executable, "-m", "toolkit", "dash", str(options.root), "--screen", options.page]
     words += ["--readonly"] * options.readonly
-    if options.filter:
-        words += ["--filter", options.filter]
-    if options.theme:
-        words += ["--theme", options.theme]
+    for name in ("filter", "metrics", "sort", "run", "theme"):
+        if value := getattr(options, name):
+            words += [f"--{name}", value]
     print(
         f"http://localhost:{options.port} shows the dashboard. It has no login: whoever reaches this port of "
         "this machine can use it"

@@ -81,7 +81,7 @@ class Desk:
     """Lines of the log that pass the filter, as drawn last."""
     sample_prompt: int = 0
 
-    _smoothers: dict[tuple[str, str, float], Smoother] = field(default_factory=dict)
+    _smoothers: dict[tuple[str, str, float, int], Smoother] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.local = LocalDevices(str(self.library.root))
@@ -140,7 +140,8 @@ class Desk:
 
     def smoother(self, run: Watched, tag: str) -> Smoother:
         """The smoothed values of a series, kept from one drawing to the next."""
-        key = run.name, tag, self.smoothing
+        # After a resume the curve is another: it begins with what was kept.
+        key = run.name, tag, self.smoothing, run.amount(tag)[1]
         if key not in self._smoothers:
             if len(self._smoothers) > 400:
                 self._smoothers.clear()
@@ -165,7 +166,7 @@ class Desk:
         centre = self.cursor if self.cursor is not None else right
         wide = (right - left) * factor
         full = self.full_range or shown
-        if self.x_range and wide >= full[1] - full[0]:
+        if wide >= full[1] - full[0]:
             self.x_range = None
             return
         begin = centre - (centre - left) * factor

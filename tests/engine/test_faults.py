@@ -31,7 +31,7 @@ def test_a_second_writer_is_told_who_holds_the_run(make_job, attempts) -> None:
     job.run.create()
     with hold(job.run):
         outcomes, printed = attempts(job)
-    assert outcomes == ["1"]
+    assert outcomes == ["1"], printed
     assert f"held/pretrain is held by process {os.getpid()}" in printed
     assert not CheckpointStore(job.run).list()
 

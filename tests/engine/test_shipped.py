@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -26,8 +27,11 @@ def tk(tmp_path: Path, *arguments: str) -> str:
 
 @pytest.mark.slow
 def test_the_default_spec_runs_and_learns(tmp_path: Path) -> None:
-    said = tk(tmp_path, "run", "specs/gpt_small.toml", *SMALL, "train.duration=60 steps")
+    few = [f"finetune.{stage}.data.limit=200" for stage in ("coder", "module_classifier")]
+    said = tk(tmp_path, "run", "specs/gpt_small.toml", *SMALL, "train.duration=60 steps", *few)
     assert "finished     gpt_small/pretrain at step 60" in said
+    for stage in ("coder", "module_classifier"):
+        assert f"finished     gpt_small/{stage} at step" in said
     shown = json.loads(tk(tmp_path, "show", "gpt_small", "--json"))
     assert shown["state"] == "finished"
     assert shown["metrics"]["val/bits_per_byte"] < 3.2
@@ -36,6 +40,38 @@ def test_the_default_spec_runs_and_learns(tmp_path: Path) -> None:
     assert waits < 0.01 * steps
     assert shown["actual"]["parameters"] == shown["plan"]["parameters"]["total"]
     assert abs(shown["actual"]["flops"] / shown["plan"]["flops"] - 1) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not TEXTS.is_dir(), reason="needs the sample rows")
+@pytest.mark.parametrize(
+    ("name", "stage", "path", "metric"),
+    [
+        ("news_classifier", "news", "classify/ag_news.train.jsonl", "val/accuracy"),
+        ("translator", "english", "translate/multi30k.train.jsonl", "val/bleu"),
+        ("medical_qa", "yes_no", "qa/pubmed_qa.train.jsonl", "val/macro_f1"),
+        ("chatbot", "assistant", "chat/alpaca.jsonl", "val/bits_per_byte"),
+    ],
+)
+def test_fine_tunes_run_with_one_override(
+    tmp_path: Path, small_parent: Path, name: str, stage: str, path: str, metric: str
+) -> None:
+    shutil.copytree(small_parent, tmp_path, dirs_exist_ok=True)
+    found = f"finetune.{stage}.data.path={TEXTS.parent / path}"
+    few = 0.002 if name == "translator" else 0.03
+    short = [f"finetune.{stage}.duration=2 steps", f"finetune.{stage}.data.validation={few}"]
+    tk(tmp_path, "run", f"specs/{name}.toml", found, *short, "parent=gpt_small/pretrain")
+    shown = json.loads(tk(tmp_path, "show", f"{name}/{stage}", "--json"))
+    assert shown["state"] == "finished"
+    assert metric in shown["metrics"]
+
+
+@pytest.fixture(scope="module")
+def small_parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a short run of the spec that the fine-tunes start from."""
+    folder = tmp_path_factory.mktemp("parent")
+    tk(folder, "run", "specs/gpt_small.toml", *SMALL, "train.duration=2 steps", "--stage", "pretrain")
+    return folder
 
 
 @pytest.mark.slow

@@ -180,6 +180,14 @@ def wait_until(found: Callable[[], object], seconds: float = 90.0) -> None:
         time.sleep(0.02)
 
 
+def alive(pid: int) -> bool:
+    """Whether a process is there, and not only what is left until its parent looks."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def kill(pid: int, number: int = signal.SIGKILL) -> None:
     try:
         os.kill(pid, number)

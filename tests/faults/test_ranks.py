@@ -2,11 +2,10 @@
 
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from harness import Bench, kill, wait_until
+from harness import Bench, alive, kill, wait_until
 
 pytestmark = pytest.mark.slow
 ADAMW = "train.optimizer.kind=adamw"
@@ -68,7 +67,7 @@ def test_a_rank_that_hangs_is_told_of_with_its_stacks(shared: Bench, two_ranks: 
     assert "ended as hanging" in printed
     assert "1 (stopped)" in printed
     assert "trainer.py" in (shared.folder_of("hangs").stacks / "attempt-1-rank-0.txt").read_text()
-    assert not Path(f"/proc/{stopped}").exists(), "nothing is left behind"
+    assert not alive(stopped), "nothing is left behind"
     shared.run("hangs", "--nproc", "2")
     shared.assert_equal("hangs", two_ranks)
 
@@ -78,7 +77,7 @@ def test_a_killed_supervisor_leaves_no_rank_behind(shared: Bench) -> None:
     shared.wait_for_step("orphans", 5, process)
     pids = [shared.rank("orphans", rank).pid for rank in (0, 1)]
     process.kill()
-    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), 20)
+    wait_until(lambda: not any(map(alive, pids)), 20)
 
 
 def test_torchrun_starts_the_same_run(shared: Bench, two_ranks: str) -> None:

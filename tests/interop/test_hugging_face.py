@@ -198,7 +198,7 @@ Edit = Callable[[dict[str, Any]], object]
     [
         (
             lambda c: c.update(model_type="mamba"),
-            "model_type 'mamba' can't be read. Known families: gpt2, llama, qwen3.",
+            "model_type 'mamba' can't be read. Known families: gpt2, llama, qwen3, bert, modernbert, vit.",
         ),
         (lambda c: c.pop("hidden_size"), "hidden_size is missing."),
         (lambda c: c.update(rope_parameters={"rope_type": "yarn"}), "rope_type 'yarn' is not something"),

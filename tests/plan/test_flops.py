@@ -59,6 +59,6 @@ def test_attention_counts_the_triangle_only(architecture):
     """Each of n tokens sees itself and those before: n (n + 1) / 2 pairs of 4 operations a dimension."""
     arch = architecture(n_layers=1)
     length = 40
-    without = forward_flops_per_token(arch, 0) - 4 * 64 / 2
+    without = forward_flops_per_token(arch, 1) - 4 * 64
     attention = length * (forward_flops_per_token(arch, length) - without)
     assert attention == 4 * 64 * length * (length + 1) / 2

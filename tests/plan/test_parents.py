@@ -1,5 +1,6 @@
 """What a fine-tune's parent names, and what the plan takes from it."""
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent, import_name
 from toolkit.plan.plan import Plan, make_plan, plan_here
+from toolkit.spec.data import Data
 from toolkit.spec.spec import Spec
 
 ROWS = {"kind": "files", "path": "a.jsonl"}
@@ -81,6 +83,26 @@ def test_what_a_child_can_not_have_of_its_parent_is_told_before_anything_runs(fo
         PlanError, match=r'data\.tokenizer: "bytes" of 257 here, and base/pretrain has "bpe" of 4,096'
     ):
         plan_here(other, "a", runs=folder / "runs")
+
+
+def test_words_need_a_trunk_that_reads_them_and_a_head_that_may_move(folder, spec, machine):
+    tied = spec(
+        model={"tie_embeddings": True},
+        finetune={"a": {"kind": "chat", "data": ROWS, "tune": {"kind": "head"}}},
+    )
+    parent = find_parent(tied, "a", root=folder / "runs")
+    with pytest.raises(
+        PlanError, match=r"finetune\.a\.tune: the head of gpt_small/pretrain is its embedding"
+    ):
+        make_plan(tied, "a", machine=machine, parent=parent)
+    pictures = dataclasses.replace(
+        parent, data=Data.model_validate({"sources": [{"kind": "folder", "path": "x"}]})
+    )
+    tags = spec(finetune={"a": {"kind": "tag", "data": ROWS}})
+    with pytest.raises(
+        PlanError, match=r'finetune\.a\.kind: "tag" reads text, and gpt_small/pretrain reads image'
+    ):
+        make_plan(tags, "a", machine=machine, parent=pictures)
 
 
 @pytest.mark.parametrize(

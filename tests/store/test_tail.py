@@ -1,4 +1,6 @@
+import threading
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
+from tensorboard.compat.proto.tensor_pb2 import TensorProto
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from toolkit.store.tail import EventTail, Series, read_scalars
@@ -88,6 +91,89 @@ def test_files_of_other_writers_equal_tensorboards_reading(
             for _ in range(int(str(shape["repeat"]))):
                 record.write(event.SerializeToString())
     assert_equals_tensorboard(folder)
+
+
+def test_scalars_of_tensorflow_2_are_read(tmp_path: Path) -> None:
+    def event(step: int, tag: str, tensor: TensorProto, plugin: str = "scalars") -> bytes:
+        one = Event(step=step, wall_time=step)
+        value = one.summary.value.add(tag=tag, tensor=tensor)
+        value.metadata.plugin_data.plugin_name = plugin
+        return one.SerializeToString()
+
+    with (tmp_path / "events.out.tfevents.1.host.v2").open("wb") as file:
+        record = RecordWriter(file)
+        for step in range(4):
+            content = TensorProto(dtype=1, tensor_content=np.float32(step / 3).tobytes())
+            record.write(event(step, "content", content))
+            record.write(event(step, "list", TensorProto(dtype=1, float_val=[step + 0.5])))
+            record.write(event(step, "double", TensorProto(dtype=2, double_val=[step * 1e-3])))
+            record.write(event(step, "wide", TensorProto(dtype=2, double_val=[1e300])))
+            record.write(event(step, "text", TensorProto(dtype=7, string_val=[b"abcd"]), "text"))
+            record.write(event(step, "histogram", TensorProto(dtype=1, float_val=[1.0]), "histograms"))
+    found = read_scalars(tmp_path)
+    assert set(found) == {"content", "list", "double", "wide"}
+    assert found["content"].values.tolist() == [float(np.float32(step / 3)) for step in range(4)]
+    assert found["list"].values.tolist() == [0.5, 1.5, 2.5, 3.5]
+    np.testing.assert_allclose(found["double"].values, [0, 1e-3, 2e-3, 3e-3], rtol=1e-6)
+    assert np.isinf(found["wide"].values).all()
+
+
+def test_metrics_written_together_share_their_steps(tmp_path: Path) -> None:
+    write_run(tmp_path, [(0, 20_000)])
+    tracemalloc.start()
+    tail = EventTail(tmp_path)
+    tail.poll()
+    kept, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    points_read = sum(len(series) for series in tail.series.values())
+    assert kept / points_read < 20
+    first, second = (tail.series[tag].points for tag in TAGS[:2])
+    assert np.shares_memory(first.steps, second.steps)
+
+
+def test_a_metric_that_leaves_its_group_keeps_its_points(tmp_path: Path) -> None:
+    writer = EventWriter(tmp_path)
+    rows = [
+        {"a": 1, "b": 2},
+        {"a": 3},
+        {"b": 4, "c": 5},
+        {"a": 6, "b": 7, "c": 8},
+        {"c": 9},
+        {"a": 10, "b": 11},
+    ]
+    for step, values in enumerate(rows):
+        writer.scalars(step, values)
+    writer.close()
+    expected = {tag: [(step, row[tag]) for step, row in enumerate(rows) if tag in row] for tag in "abc"}
+    assert points(read_scalars(tmp_path)) == expected
+    assert_equals_tensorboard(tmp_path)
+
+
+def test_a_reader_beside_the_poll_sees_whole_points(tmp_path: Path) -> None:
+    """Step and value agree at any moment, through growth and resumes."""
+    tail, stop, wrong = EventTail(tmp_path), threading.Event(), []
+
+    def look() -> None:
+        while not stop.is_set():
+            for series in list(tail.series.values()):
+                steps, _, values = series.points
+                if len(steps) != len(values) or not np.array_equal(steps, values.astype(np.int64)):
+                    wrong.append((steps, values))
+
+    reader = threading.Thread(target=look)
+    reader.start()
+    for start in (0, 300, 100, 500):
+        writer = EventWriter(tmp_path, start)
+        for step in range(start, start + 600):
+            writer.scalars(step, {"a": step, "b": step})
+            if step % 40 == 0:
+                writer.flush()
+                tail.poll()
+        writer.close()
+        tail.poll()
+    stop.set()
+    reader.join()
+    assert not wrong
 
 
 def small_file(folder: Path) -> bytes:

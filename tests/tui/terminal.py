@@ -1,6 +1,5 @@
-"""The dashboard in a pseudo-terminal, as a user has it: what it sends, and what it does when that goes away."""
+"""The dashboard in a pseudo-terminal: what it sends, and what it does when that goes away."""
 
-import contextlib
 import fcntl
 import os
 import pty
@@ -10,6 +9,7 @@ import struct
 import sys
 import termios
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,14 +25,20 @@ class Terminal:
         *arguments: str | Path,
         columns: int = 80,
         rows: int = 24,
-        cwd: Path | None = None,
+        command: list[str] | None = None,
+        start: bool = True,
         **environment: str,
     ) -> None:
+        self._command = command or [sys.executable, "-m", "toolkit", "dash", *map(str, arguments)]
+        self._size, self._environment = (columns, rows), environment
+        if start:
+            self.start()
+
+    def start(self) -> None:
         self.received = b""
+        self.began = time.monotonic()
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
-            if cwd:
-                os.chdir(cwd)
             known = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLORTERM", "TK_RUNS")}
             defaults = {
                 "TERM": "xterm-256color",
@@ -41,10 +47,9 @@ class Terminal:
                 "XDG_CONFIG_HOME": "/nonexistent",
                 "LANG": "C.UTF-8",
             }
-            command = [sys.executable, "-m", "toolkit", "dash", *map(str, arguments)]
-            os.execve(sys.executable, command, {**known, **defaults, **environment})
+            os.execvpe(self._command[0], self._command, {**known, **defaults, **self._environment})
+        columns, rows = self._size
         fcntl.ioctl(self.descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.began = time.monotonic()
 
     def read(self, seconds: float, until: bytes | None = None) -> bytes:
         """What it sends in so many seconds, or until it has sent something."""
@@ -90,10 +95,8 @@ class Terminal:
         os.close(self.descriptor)
 
     def kill(self) -> None:
-        try:
+        with suppress(ProcessLookupError, ChildProcessError):
             os.kill(self.pid, signal.SIGKILL)
             os.waitpid(self.pid, 0)
-        except (ProcessLookupError, ChildProcessError):
-            pass
-        with contextlib.suppress(OSError):
+        with suppress(OSError):
             os.close(self.descriptor)

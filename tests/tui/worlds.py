@@ -1,13 +1,17 @@
 """Runs folders to look at: made with the store's own functions, the same at every time."""
 
+import json
 import math
 import time
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.events import append_event
 from toolkit.store.heartbeat import beat
 from toolkit.store.lease import hold
+from toolkit.store.manifest import Checkpoint, Parent
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import Best, Status, write_status
 from toolkit.store.tfevents import EventWriter
@@ -73,11 +77,83 @@ class LiveRun:
         self._stack.close()
 
 
+def checkpoint(run: RunFolder, step: int, loss: float, parents: Sequence[Parent] = ()) -> Checkpoint:
+    """A small checkpoint, announced as the trainer does."""
+    made = CheckpointStore(run).commit(
+        step,
+        lambda folder: (folder / "weights.safetensors").write_bytes(bytes(1000)) and None,
+        info={"metrics": {"train/loss": loss, "val/loss": loss + 0.05}, "tokens": step * 4096, "flops": 1e9},
+        parents=parents,
+    )
+    append_event(run, "checkpoint", id=made.id, step=step, metrics=made.metrics, parents=[])
+    return made
+
+
+PLAN = {
+    "parameters": {"total": 12_300_000},
+    "tokens": 2_048_000,
+    "device": "cuda",
+    "precision": "bfloat16",
+    "fingerprint": "c0ffee" * 10 + "beef",
+}
+WALL = 1_700_000_000.0
+SAMPLES = ("lorem ipsum ", "lorem dolor sit amet, ", "lorem ipsum dolor sit amet, consectetur ")
+
+
+def world(root: Path) -> LiveRun:
+    """Runs in several conditions, with a lineage, a log and samples; the one that is running is returned."""
+    whole = finished_run(root, "gpt_small", 0, wall=WALL)
+    whole.plan.write_text(json.dumps(PLAN))
+    parents: list[Parent] = []
+    made = []
+    for step in (100, 200, 300, 400, 500):
+        made.append(checkpoint(whole, step, loss_at(step), parents))
+        parents = [Parent(made[-1].id, "previous")]
+    CheckpointStore(whole).prune(last=2, best=1)
+    damaged = CheckpointStore(whole).list()[0].path
+    damaged.rename(damaged.with_name(f".bad-{damaged.name}"))
+    append_event(whole, "exported", checkpoint=made[-1].id, path="exports/gpt_small_hf")
+    whole.console.write_text(
+        "preparing data\nwarning: data.validation: few held-out tokens\n"
+        + "".join(f"step {step}  val/loss {loss_at(step):.4f}\n" for step in range(50, 501, 50))
+        + "error: \x1b[2J\x1b]0;owned\x07 a log that drives the terminal\n"
+    )
+    whole.samples.write_text(
+        "".join(
+            json.dumps({"step": 100 * index, "prompt": "lorem", "text": text[5:] * 6}) + "\n"
+            for index, text in enumerate(SAMPLES, 1)
+        )
+    )
+    tuned = finished_run(root, "gpt_small", 3, steps=120, wall=WALL + 3600, stage="chat")
+    tuned.plan.write_text(json.dumps({**PLAN, "parent": {"run": "gpt_small/pretrain", "id": made[-1].id}}))
+    checkpoint(tuned, 120, 1.61, [Parent(made[-1].id, "init")])
+    dead = finished_run(root, "other_seed", 1, steps=200, wall=WALL)
+    write_status(dead, Status(state="running", step=200, steps=500, time=WALL + 200))
+    failed = finished_run(root, "too_bold", 2, steps=90, wall=WALL)
+    broken = EventWriter(failed.path, 91)
+    for step in range(91, 96):
+        broken.scalars(step, {"train/loss": math.nan}, WALL + step)
+    broken.close()
+    append_event(failed, "resumed", step=91)
+    write_status(
+        failed, Status(state="failed", step=95, steps=500, time=WALL + 95, reason="loss is not finite")
+    )
+    live = LiveRun(root, "wide", 4, steps=2000)
+    for _ in range(40):
+        live.advance(10, gpus=2 if live.step % 50 == 0 else 0, wall=WALL + live.step)
+    return live
+
+
 def finished_run(
-    root: Path, name: str, number: int, steps: int = 500, wall: float | None = None
+    root: Path,
+    name: str,
+    number: int,
+    steps: int = 500,
+    wall: float | None = None,
+    stage: str = "pretrain",
 ) -> RunFolder:
     """A run that is over."""
-    folder = RunFolder(root, name)
+    folder = RunFolder(root, name, stage)
     folder.create()
     begin = wall if wall is not None else time.time() - steps
     append_event(folder, "created", spec={"name": name, "model": {"n_layers": 2 + number}, "seed": number})

@@ -25,6 +25,9 @@ def dash(
     filter_: Annotated[
         str, typer.Option("--filter", metavar="TERMS", help="Runs to show, such as 'val/loss<2'.")
     ] = "",
+    metrics: Annotated[
+        str, typer.Option("--metrics", metavar="TERMS", help="Metrics to chart, such as 'loss !system'.")
+    ] = "",
     sort: Annotated[
         str, typer.Option(metavar="KEY", help="A metric, column or spec key; -KEY turns it round.")
     ] = "",
@@ -61,6 +64,7 @@ def dash(
         page=screen,
         run=run,
         filter=filter_,
+        metrics=metrics,
         sort=sort,
         readonly=readonly,
         web=web,

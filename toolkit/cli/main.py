@@ -10,14 +10,19 @@ from typing import Annotated
 
 import typer
 
+from toolkit.cli.chat import chat
 from toolkit.cli.control import checkpoint, stop
 from toolkit.cli.dash import board, dash
 from toolkit.cli.diff import diff
+from toolkit.cli.doctor import doctor
 from toolkit.cli.errors import EXIT_FAILED, exit_status
 from toolkit.cli.export import export
+from toolkit.cli.fill import fill
+from toolkit.cli.imports import import_
 from toolkit.cli.lineage import lineage
 from toolkit.cli.listing import ls
 from toolkit.cli.plan import plan
+from toolkit.cli.predict import predict
 from toolkit.cli.probe import probe
 from toolkit.cli.remove import rm
 from toolkit.cli.resume import resume
@@ -42,10 +47,11 @@ app = typer.Typer(
 )
 COMMANDS = (
     *(run, resume, submit, plan, new, schema, dash, board, ls, show, diff, lineage),
-    *(sample, probe, transfer, export, verify, stop, checkpoint, rm),
+    *(sample, chat, predict, fill, probe, transfer, export, verify, doctor, stop, checkpoint, rm),
 )
 for command in COMMANDS:
     app.command()(command)
+app.command("import")(import_)
 
 
 def main() -> None:

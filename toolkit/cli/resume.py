@@ -1,24 +1,38 @@
 """`tk resume`: go on with a run from its own folder."""
 
+from typing import Annotated
+
 import typer
 
 from toolkit.cli.options import Run, Runs
 
 
-def resume(run: Run, runs: Runs = None) -> None:
+def resume(
+    run: Run,
+    nproc: Annotated[
+        int,
+        typer.Option(metavar="N", min=1, help="Ranks on this machine; not as many as before, if you like."),
+    ] = 1,
+    max_restarts: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Begin again after a crash or hang.")
+    ] = 0,
+    runs: Runs = None,
+) -> None:
     """Go on with a run that stopped, failed or was killed.
 
     The spec is the one it began with, overrides included, as its folder tells it.
 
     \b
-    Example:
+    Examples:
       tk resume gpt_small
+      tk resume gpt_small --nproc 8
 
     Exit status: as of `tk run`.
     """
     from pydantic import ValidationError
 
     from toolkit.cli.errors import BadInput
+    from toolkit.cli.launch import launch_of
     from toolkit.cli.output import say
     from toolkit.engine.job import Job
     from toolkit.engine.supervisor import supervise
@@ -48,4 +62,4 @@ def resume(run: Run, runs: Runs = None) -> None:
         spec=spec.model_copy(update={"name": folder.name}),
         text=folder.spec.read_text() if folder.spec.exists() else "",
     )
-    raise typer.Exit(supervise(job))
+    raise typer.Exit(supervise(launch_of(nproc, 1, None, max_restarts)(job)))

@@ -33,9 +33,10 @@ def run(
     ] = 0,
     runs: Runs = None,
 ) -> None:
-    """Carry out a spec: its pretraining, then its fine-tunes. What stopped goes on, what is finished is reused.
+    """Carry out a spec, stage by stage.
 
-    A parent that is another spec is trained first.
+    The pretraining, then its fine-tunes. A run that stopped goes on, and ends as if it had never stopped; one that
+    is finished is reused. A parent that is another spec is trained first.
 
     \b
     Examples:

@@ -29,12 +29,19 @@ def make_jobs(loaded: "LoadedSpec", stage: str | None, root: Path, *, name: str 
 
 def _add(jobs: "dict[str, Job]", spec: object, text: str, stage: str, root: Path, *, asked_for: bool) -> None:
     from toolkit.engine.job import Job
-    from toolkit.plan.parents import read_reference
+    from toolkit.plan.parents import HUGGING_FACE, read_reference
     from toolkit.spec.load import load_spec
     from toolkit.spec.spec import PRETRAIN, Spec
 
     assert isinstance(spec, Spec)
     if stage != PRETRAIN:
+        named = spec.finetune[stage].parent or spec.parent or ""
+        if named.startswith(HUGGING_FACE):
+            from toolkit.cli.output import results_apart
+            from toolkit.interop.imports import import_parent
+
+            with results_apart():
+                import_parent(named, root)
         reference = read_reference(spec, stage, root)
         if reference.spec is not None:
             above = text if reference.path is None else load_spec(reference.path).text.decode()

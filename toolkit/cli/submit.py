@@ -49,11 +49,11 @@ def submit(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the script and submit nothing.")] = False,
     runs: Runs = None,
 ) -> None:
-    """Carry out a spec on a cluster: write a batch script and submit it; it goes on until the run is done.
+    """Hand a spec to a cluster, job after job until it is done.
 
-    A job that is preempted or meets its time limit saves its work and is queued again; the next one resumes
-    by itself. `tk ls` tells which runs wait. The script is kept in the run's folder and may be edited.
-    The runs folder and the data must be on a disk that all machines share.
+    Writes a batch script and submits it. A job that is preempted or meets its time limit saves its work and is
+    queued again; the next one resumes by itself. `tk ls` tells which runs wait. The script is kept in the run's
+    folder and may be edited. The runs folder and the data must be on a disk that all machines share.
 
     \b
     Examples:

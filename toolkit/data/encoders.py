@@ -34,21 +34,23 @@ class Encoder(Protocol):
 
 
 class TextEncoder:
-    """A text as `EOT ids`, as documents begin in pretraining; a pair has an EOT between. Cut at the end, of a pair
-    the longer one first.
+    """A text as `EOT ids`, as documents begin in pretraining; a pair has an EOT between. An imported model's own
+    beginning of a text takes the first one's place. Cut at the end, of a pair the longer one first.
     """
 
     default_key = "text"
 
     def __init__(self, tokenizer: TextTokenizer, longest: int) -> None:
-        self._tokenizer = tokenizer
+        self.tokenizer = tokenizer
         self._longest = longest
+        self._begin = tokenizer.begin_of_text_id
         self.fill = tokenizer.end_of_text_id
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
-        ids = [self._tokenizer.encode(as_text(part)) for part in parts]
-        if not any(ids):
+        texts = [as_text(part) for part in parts]
+        if not any(text.strip() for text in texts):
             raise ValueError("the text is empty")
+        ids = [self.tokenizer.encode(text) for text in texts]
         room = self._longest - len(parts)
         excess = sum(map(len, ids)) - room
         if excess > 0:
@@ -58,10 +60,10 @@ class TextEncoder:
             for other in short:
                 del other[room - kept :]
         joined = [i for part in ids for i in (self.fill, *part)]
-        return Encoded(joined, excess > 0)
+        return Encoded([self._begin, *joined[1:]], excess > 0)
 
     def identity(self) -> Any:
-        return ["text", self._tokenizer.fingerprint, self._longest]
+        return ["text", self.tokenizer.fingerprint, self._longest]
 
 
 class ImageEncoder:

@@ -1,16 +1,24 @@
 """Where labelled rows come from, and which of them are held out."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from toolkit.data.errors import DataError
 from toolkit.data.functions import Functions
+from toolkit.data.images.readers import IMAGES, SOUNDS, Digits, Folder, ImageReader
 from toolkit.data.records import Record, read_records
 from toolkit.data.sources.files import COMPRESSED, Files
 from toolkit.data.sources.hub import Hub
 from toolkit.spec.data import FilesSource, HubSource
-from toolkit.spec.labelled import Labelled, LabelledFiles, LabelledHub, PythonFunctions
+from toolkit.spec.labelled import (
+    Labelled,
+    LabelledDigits,
+    LabelledFiles,
+    LabelledFolder,
+    LabelledHub,
+    PythonFunctions,
+)
 
 _FORMATS = {
     ".jsonl": "jsonl",
@@ -51,6 +59,11 @@ def open_labelled(source: Labelled, cache: Path | None = None) -> LabelledReader
             return _HubRows(source, cache)
         case PythonFunctions():
             return Functions(source)
+        case LabelledDigits():
+            return _ImageRows([Digits()])
+        case LabelledFolder():
+            paths = [source.path] + ([source.validation_path] if source.validation_path else [])
+            return _ImageRows([Folder(path, IMAGES | SOUNDS, cache) for path in paths])
 
 
 class _FileRows:
@@ -88,6 +101,31 @@ class _FileRows:
                 path, f"its ending tells no format; set format to one of: {', '.join(set(_FORMATS.values()))}"
             )
         return found
+
+
+class _ImageRows:
+    """Images or recordings with the labels that they come with; the second reader has the held-out ones."""
+
+    def __init__(self, readers: Sequence[ImageReader]) -> None:
+        self._readers = readers
+
+    @property
+    def name(self) -> str:
+        return self._readers[0].name
+
+    def identity(self) -> dict[str, Any]:
+        return {"kind": "images", "parts": [reader.identity() for reader in self._readers]}
+
+    def train(self) -> Iterator[Record]:
+        return self._records(self._readers[0])
+
+    def validation(self) -> Iterator[Record] | None:
+        return self._records(self._readers[1]) if len(self._readers) > 1 else None
+
+    def _records(self, reader: ImageReader) -> Iterator[Record]:
+        for record in reader.records():
+            field = "audio" if Path(record.origin).suffix.lower() in SOUNDS else "image"
+            yield Record({field: record.values["image"], "label": record.values["label"]}, record.origin)
 
 
 class _HubRows:

@@ -1,6 +1,8 @@
 """Tokenizers: text to ids and back, kept as a `tokenizer.json` that other software reads."""
 
+import copy
 import json
+import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +15,18 @@ from tokenizers import Tokenizer as Backend
 from toolkit.data.errors import DataError
 from toolkit.plan.fingerprint import fingerprint
 
+FILE = "tokenizer.json"
+CONFIG = "tokenizer_config.json"
+"""Names the tokens that begin and end a text, where the file alone doesn't tell."""
+CHAT_TEMPLATE = "chat_template.jinja"
 END_OF_TEXT = "<|endoftext|>"
 MASK = "[MASK]"
 # What tokenizers of known families call the end of a text, tried in this order.
 _ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
 _MASKS = (MASK, "<mask>", "<|mask|>")
 _LARGEST_FILE = 256 << 20
+# Private characters that stand for a special token's name in the words of a conversation.
+_STAND_INS = 0xF0000
 
 
 class TextTokenizer:
@@ -27,14 +35,18 @@ class TextTokenizer:
     Attributes:
         vocab_size: One more than the largest id.
         end_of_text_id: Stands before the first and after the last token of a document.
+        end_of_text: Its name.
         mask_id: Stands for a hidden token; None where the tokenizer has no such token.
         special_ids: Of tokens that are no text.
+        begin_of_text_id: Stands before a text for a model that was trained so elsewhere; else the end's id.
         json: The bytes of its `tokenizer.json`.
+        chat_template: Writes conversations as text, where the model came with one (Jinja).
     """
 
-    def __init__(self, json: bytes, end_of_text: str | None = None) -> None:
+    def __init__(self, json: bytes, end_of_text: str | None = None, begin_of_text: str | None = None) -> None:
         """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
         self.json = json
+        self.chat_template: str | None = None
         try:
             self._backend = Backend.from_str(json.decode("utf-8"))
         except Exception as error:
@@ -44,11 +56,17 @@ class TextTokenizer:
         self._backend.no_padding()
         self._backend.no_truncation()
         vocabulary = self._backend.get_vocab(with_added_tokens=True)
-        ends = (end_of_text,) if end_of_text is not None else _ENDS
-        named = [vocabulary[end] for end in ends if end in vocabulary]
+        known = [vocabulary[end] for end in _ENDS if end in vocabulary]
+        named = (
+            known if end_of_text is None else [vocabulary[end_of_text]] if end_of_text in vocabulary else []
+        )
         if not named:
+            ends = _ENDS if end_of_text is None else (end_of_text,)
             raise ValueError(f"no token ends a text; one of these was expected: {', '.join(ends)}")
         self.end_of_text_id: int = named[0]
+        self.end_of_text = str(self._backend.id_to_token(named[0]))
+        self.begin_of_text_id: int = vocabulary.get(begin_of_text or "", self.end_of_text_id)
+        self._ends_as_known = named[0] in known[:1]
         self.vocab_size: int = max(vocabulary.values()) + 1
         self.mask_id: int | None = next((vocabulary[mask] for mask in _MASKS if mask in vocabulary), None)
         added = self._backend.get_added_tokens_decoder()
@@ -63,20 +81,63 @@ class TextTokenizer:
         Raises:
             DataError: The file is missing, too large, not a tokenizer, or has no end of a text.
         """
-        file = path / "tokenizer.json" if path.is_dir() else path
+        file = path / FILE if path.is_dir() else path
         try:
             if file.stat().st_size > _LARGEST_FILE:
                 raise DataError(file, f"larger than {_LARGEST_FILE >> 20} MB: not a tokenizer.json")
-            return cls(file.read_bytes(), _end_in_config(file.with_name("tokenizer_config.json")))
+            return cls(file.read_bytes(), named_token(file.with_name(CONFIG), "eos_token"))
         except OSError as error:
             raise DataError(file, f"can't be read: {error.strerror}") from error
         except ValueError as error:
             raise DataError(file, str(error)) from error
 
+    @classmethod
+    def read_kept(cls, folder: Path) -> "TextTokenizer":
+        """The tokenizer that a checkpoint keeps: `files`, read back. Raises DataError."""
+        tokenizer, template = cls.read(folder), folder / CHAT_TEMPLATE
+        begin = named_token(folder / CONFIG, "bos_token") or ""
+        tokenizer.begin_of_text_id = tokenizer.id_of(begin, tokenizer.end_of_text_id)
+        try:
+            tokenizer.chat_template = template.read_text(encoding="utf-8") if template.is_file() else None
+        except ValueError as error:
+            raise DataError(template, f"is not text in UTF-8: {error}") from error
+        return tokenizer
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """What a checkpoint keeps, by name: the roles of tokens only where the vocabulary alone doesn't tell."""
+        files = {FILE: self.json}
+        roles = {"eos_token": self.token(self.end_of_text_id)}
+        if self.begin_of_text_id != self.end_of_text_id:
+            roles["bos_token"] = self.token(self.begin_of_text_id)
+        if len(roles) > 1 or not self._ends_as_known:
+            files[CONFIG] = json.dumps(roles, indent=1).encode()
+        if self.chat_template is not None:
+            files[CHAT_TEMPLATE] = self.chat_template.encode()
+        return files
+
+    def id_of(self, token: str, default: int) -> int:
+        """The id of a token, or `default` where the vocabulary doesn't have it."""
+        found: int | None = self._backend.token_to_id(token)
+        return default if found is None else found
+
+    def token(self, token_id: int) -> str:
+        """A token as the vocabulary spells it."""
+        return str(self._backend.id_to_token(token_id))
+
     @cached_property
     def fingerprint(self) -> str:
         """Of what it does, not of how its file is laid out."""
-        return fingerprint({"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id})
+        does: dict[str, object] = {"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id}
+        if self.begin_of_text_id != self.end_of_text_id:
+            does["begin_of_text"] = self.begin_of_text_id
+        return fingerprint(does)
+
+    def with_chat_template(self, template: str) -> "TextTokenizer":
+        """The same tokenizer with another chat template."""
+        same = copy.copy(self)
+        same.chat_template = template
+        return same
 
     @property
     def dtype(self) -> np.dtype[np.unsignedinteger]:
@@ -93,14 +154,75 @@ class TextTokenizer:
         ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
         return ids
 
+    @cached_property
+    def special_tokens(self) -> dict[str, int]:
+        """Ids of the tokens that mark ends, turns and the like, by name."""
+        added = self._backend.get_added_tokens_decoder()
+        special = {token.content: i for i, token in added.items() if token.special}
+        return {self.end_of_text: self.end_of_text_id} | special
+
+    @cached_property
+    def _markup(self) -> Backend:
+        backend = Backend.from_str(self.json.decode("utf-8"))
+        backend.no_padding()
+        backend.no_truncation()
+        return backend
+
+    def guard(self, text: str) -> str:
+        """Words for a template: a special token's name in them becomes a character that `encode_markup` reads as the
+        name's letters, so that nobody can write a turn into a message.
+        """
+        for number, name in enumerate(self.special_tokens):
+            text = text.replace(name, chr(_STAND_INS + number))
+        return text
+
+    def encode_markup(self, text: str) -> list[int]:
+        """The ids of a text in which the name of a special token is that token."""
+        names = list(self.special_tokens)
+        last = chr(_STAND_INS + len(names) - 1)
+        ids: list[int] = []
+        for part in re.split(f"([{chr(_STAND_INS)}-{last}])", text):
+            if len(part) == 1 and chr(_STAND_INS) <= part <= last:
+                ids += self.encode(names[ord(part) - _STAND_INS])
+            elif part:
+                ids += self._markup.encode(part, add_special_tokens=False).ids
+        return ids
+
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
+        """The ids of a text, and the characters that each stands for, as (start, end)."""
+        encoding = self._backend.encode(text, add_special_tokens=False)
+        return encoding.ids, encoding.offsets
+
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """The ids of words with spaces between them, and for each id the number of its word; -1 for mere space."""
+        text = " ".join(words)
+        ids, offsets = self.encode_offsets(text)
+        ends = np.cumsum([len(word) + 1 for word in words])
+        # By its last character: a piece begins with the space before its word.
+        numbers = np.searchsorted(ends, [end - 1 for _, end in offsets], side="right").tolist()
+        space = [text[start:end].isspace() for start, end in offsets]
+        return ids, [-1 if blank else number for number, blank in zip(numbers, space, strict=True)]
+
     def decode(self, ids: Iterable[int]) -> str:
         """The text of some ids; ids that mark ends and the like write nothing."""
         text: str = self._backend.decode([int(i) for i in ids], skip_special_tokens=True)
         return text
 
-    def piece(self, token_id: int) -> str:
-        """One token as the vocabulary spells it."""
-        return str(self._backend.id_to_token(token_id))
+    def spelled(self, token_id: int) -> str:
+        """One token as text, the space that belongs to it included; as the vocabulary has it where it is none."""
+        piece = str(self._backend.id_to_token(token_id))
+        if self._kind == "BPE":
+            return self.decode([token_id]) or piece
+        return piece.replace("▁", " ")
+
+    @property
+    def keeps_spaces(self) -> bool:
+        """Whether a space is a part of the token behind it."""
+        return self._kind in ("BPE", "Unigram") and len(self.encode("a b")) < 3
+
+    @cached_property
+    def _kind(self) -> str:
+        return str(json.loads(self.json)["model"]["type"])
 
     @cached_property
     def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -109,7 +231,7 @@ class TextTokenizer:
         Both (vocab_size,). Two neighbours are of one word where the first may and the second does.
         """
         heads, tails = np.zeros(self.vocab_size, bool), np.zeros(self.vocab_size, bool)
-        kind = json.loads(self.json)["model"]["type"]
+        kind = self._kind
         for name, i in self._backend.get_vocab(with_added_tokens=False).items():
             if kind == "WordPiece":
                 heads[i], tails[i] = name.startswith("##"), True
@@ -158,9 +280,10 @@ def _in_word(character: str) -> bool:
     return character.isalnum() or character in "_\N{REPLACEMENT CHARACTER}"
 
 
-def _end_in_config(path: Path) -> str | None:
+def named_token(path: Path, role: str) -> str | None:
+    """The token that a `tokenizer_config.json` names for a role such as `eos_token`; None where it names none."""
     try:
-        named = json.loads(path.read_bytes()).get("eos_token")
+        named = json.loads(path.read_bytes()).get(role)
     except (FileNotFoundError, ValueError, AttributeError):
         return None
     content = named.get("content") if isinstance(named, dict) else named

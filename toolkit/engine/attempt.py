@@ -86,7 +86,7 @@ def attempt_training(
         console.warn(f"{error} Training goes on; the next checkpoint tries again.")
 
     start = ranks.share(CheckpointStore(run).newest_good(on_bad) if ranks.first else None)
-    tokenizer = dataset.tokenizer.json if dataset.tokenizer else None
+    tokenizer = dataset.tokenizer.files if dataset.tokenizer else {}
     saver = (
         Saver(plan, run, lease, tokenizer, announce, fail)
         if ranks.alone

@@ -44,9 +44,16 @@ def prepare_stage(
     tokenizer = read_tokenizer(base)
     longest = target.sequence_length or parent.architecture.max_sequence_length
     encoder = make_encoder(parent, tokenizer, longest)
+    try:
+        form = TARGETS[target.kind].form(target, encoder, longest)
+    except ValueError as error:
+        raise DataError(parent.record.run, str(error)) from error
+    template = getattr(form, "chat_template", None)
+    if tokenizer is not None and template is not None:
+        tokenizer = tokenizer.with_chat_template(template)
     return prepare_labelled(
         target.data,
-        TARGETS[target.kind].form(target, encoder, longest),
+        form,
         key=facts_key(spec, stage, parent),
         tokenizer=tokenizer,
         seed=spec.seed,
@@ -60,7 +67,7 @@ def read_tokenizer(checkpoint: Checkpoint) -> TextTokenizer | None:
     """The tokenizer of a checkpoint; None where its model reads no text."""
     if TOKENIZER not in checkpoint.files:
         return None
-    return TextTokenizer.read(checkpoint.path / TOKENIZER)
+    return TextTokenizer.read_kept(checkpoint.path)
 
 
 def make_encoder(parent: Parent, tokenizer: TextTokenizer | None, longest: int) -> Encoder:

@@ -181,6 +181,8 @@ class Loop:
             state.best = Best(metric=criterion.metric, value=value, step=state.step)
         for name, picture in report.pictures.items():
             self.recorder.picture(state, name, picture)
+        for prompt, text in report.samples:
+            self.recorder.sample(state, prompt, text)
         if report.embeddings is not None:
             self.recorder.embeddings(report.embeddings)
         self.recorder.evaluation(state, metrics, best=better)

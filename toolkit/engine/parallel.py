@@ -24,7 +24,7 @@ from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
 from toolkit.spec.run import Parallel
 
-DIMENSIONS = ("replicate", "shard", "tensor")
+DIMENSIONS = ("replicate", "shard")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Sharding:
         return task.to(self.hardware.device)
 
     def _shard(self, task: Task, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-        data = mesh["replicate", "shard"] if self.parallel.replicate > 1 else mesh["shard"]
+        data = mesh if self.parallel.replicate > 1 else mesh["shard"]
         policy = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
         narrow = None if self.gather == torch.float32 else self.gather
         for block in blocks:
@@ -118,16 +118,16 @@ class Sharding:
         return self.ranks.world // math.prod(parts)
 
 
-def degrees(parallel: Parallel, world: int) -> tuple[int, int, int]:
-    """(replicate, shard, tensor) for `world` ranks. Raises StageError if they don't multiply to it."""
-    rest, over = divmod(world, parallel.replicate * parallel.tensor)
+def degrees(parallel: Parallel, world: int) -> tuple[int, int]:
+    """(replicate, shard) for `world` ranks. Raises StageError if they don't multiply to it."""
+    rest, over = divmod(world, parallel.replicate)
     shard = parallel.shard or rest
     if over or shard != rest:
         raise StageError(
-            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'} x "
-            f"tensor {parallel.tensor}, which {world} rank{'s' if world > 1 else ''} can't be divided into."
+            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'}, "
+            f"which {world} rank{'s' if world > 1 else ''} can't be divided into."
         )
-    return parallel.replicate, shard, parallel.tensor
+    return parallel.replicate, shard
 
 
 def clip(gradients: Sequence[Tensor], limit: float, norm: Tensor) -> None:

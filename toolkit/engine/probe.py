@@ -28,7 +28,7 @@ class Numbers:
 
     def __init__(self, vocab_size: int) -> None:
         self.vocab_size = vocab_size
-        self.end_of_text_id = 0
+        self.end_of_text_id = self.begin_of_text_id = 0
         self.mask_id: int | None = vocab_size - 1
         self.special_ids = (0, vocab_size - 1)
         everywhere = np.ones(max(vocab_size, 1), bool)

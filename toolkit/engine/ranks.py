@@ -33,13 +33,11 @@ class Ranks:
         rank: 0 is the one that writes metrics, status, events and the console.
         world: How many there are.
         local: Number among the ranks of this machine: which GPU it takes.
-        tensor: So many neighbouring ranks compute the same micro-batch together.
     """
 
     rank: int = 0
     world: int = 1
     local: int = 0
-    tensor: int = 1
 
     @classmethod
     def from_environment(cls) -> "Ranks":
@@ -58,7 +56,7 @@ class Ranks:
     @property
     def data(self) -> tuple[int, int]:
         """Which share of the micro-batches is this rank's: (index, number of shares)."""
-        return self.rank // self.tensor, self.world // self.tensor
+        return self.rank, self.world
 
     def join(self, name: str) -> None:
         """Meet the other ranks, for the work of this name. Raises RuntimeError if some don't come."""
@@ -90,10 +88,6 @@ class Ranks:
         """Sums over all ranks, in float64."""
         return list(values) if self.alone else self._reduce(values, highest=False)
 
-    def sum_data(self, values: Sequence[float]) -> list[float]:
-        """Sums over the shares of the data: ranks that compute the same micro-batch count once."""
-        return [value / self.tensor for value in self.sum(values)]
-
     def any(self, *flags: bool) -> list[bool]:
         """For each flag, whether any rank has it set. All ranks must call it at the same moment."""
         return list(flags) if self.alone else [value > 0 for value in self._reduce(flags, highest=True)]
@@ -109,14 +103,14 @@ class Ranks:
         return box[0]
 
     def gather(self, values: list[T]) -> list[T]:
-        """The values of all shares of the data, one after the other."""
+        """The values of all ranks, one after the other."""
         if self.alone:
             return values
         import torch.distributed as dist
 
         parts: list[list[T]] = [[] for _ in range(self.world)]
         dist.all_gather_object(parts, values, group=self._control)
-        return [value for part in parts[:: self.tensor] for value in part]
+        return [value for part in parts for value in part]
 
     def announce(self, name: str, value: object) -> None:
         """Leave something for the others, who may wait for it for hours (`heard`).

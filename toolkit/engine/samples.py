@@ -22,6 +22,9 @@ TOP_K = 50
 class Writes(Protocol):
     """A task that continues text."""
 
+    def prompt(self, text: str) -> list[int]:
+        """What it is given to go on from `text`."""
+
     def continuations(
         self,
         tokens: list[int],
@@ -41,11 +44,12 @@ def write_samples(
     """One sample a prompt, seeded by (seed, step, prompt); none from a task that writes no text."""
     if not isinstance(task, Writes) or tokenizer is None:
         return
-    for prompt in plan.run.prompts or ("",):
+    # What a fine-tuned model writes is shown by its evaluation.
+    for prompt in plan.run.prompts or (("",) if plan.parent is None else ()):
         recorder.alive(state)
         digest = hashlib.blake2b(f"{plan.seed}/{state.step}/{prompt}".encode(), digest_size=8).digest()
         ids = task.continuations(
-            [tokenizer.end_of_text_id, *tokenizer.encode(prompt)],
+            task.prompt(prompt),
             max_new_tokens=LENGTH,
             temperature=TEMPERATURE,
             top_k=TOP_K,

@@ -28,7 +28,7 @@ class ShardedSaver(Saver):
         plan: Plan,
         run: RunFolder,
         lease: Lease | None,
-        tokenizer: bytes | None,
+        tokenizer: Mapping[str, bytes],
         announce: Callable[[Checkpoint], None],
         fail: Callable[[Exception], None],
         ranks: Ranks,

@@ -38,6 +38,8 @@ long."""
 
 WATCH_SECONDS = 1.0
 """Between two looks at the heartbeats."""
+AFTER_HANG_SECONDS = 10.0
+"""For the agent to notice that its ranks were killed, before it is too."""
 FRUITLESS = 2
 """Restarts in a row that brought no new checkpoint: the next would end as they did."""
 
@@ -95,13 +97,14 @@ def _attempt(job: Job) -> tuple[int, bool]:
 
 def _wait(worker: "subprocess.Popen[bytes]", watch: Watch) -> tuple[int, str | None]:
     """The exit status, and what was found if it hung."""
-    hung = None
+    hung: str | None = None
     while True:
         try:
-            return worker.wait(WATCH_SECONDS), hung
+            return worker.wait(WATCH_SECONDS if hung is None else AFTER_HANG_SECONDS), hung
         except subprocess.TimeoutExpired:
-            silent = watch.hanging()
-            if silent:
+            if hung is not None or watch.deserted():
+                worker.kill()
+            elif silent := watch.hanging():
                 hung = watch.end(silent)
 
 

@@ -7,6 +7,8 @@ from pathlib import Path
 from toolkit.plan.devices import Devices
 
 SAMPLE_SECONDS = 5.0
+FIRST_SECONDS = 1.0
+"""Before the first sample: soon, so that short runs have one."""
 
 
 class Telemetry(threading.Thread):
@@ -21,8 +23,7 @@ class Telemetry(threading.Thread):
 
     def run(self) -> None:
         devices = Devices(self._folder, visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
-        # The first sample soon, so that short runs have one.
-        wait = 1.0
+        wait = FIRST_SECONDS
         while not self._ended.wait(wait):
             self._fresh = devices.sample()
             wait = SAMPLE_SECONDS

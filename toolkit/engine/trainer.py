@@ -135,7 +135,7 @@ class Trainer:
             float(sum(self._slots(batch) for batch in batches)),
             sum(self.factor * self.forward_flops(batch) for batch in batches),
         ]
-        units, positions, slots, flops = self.ranks.sum_data(own)
+        units, positions, slots, flops = self.ranks.sum(own)
         return int(units), int(positions), int(slots), flops
 
     @torch.inference_mode()
@@ -145,12 +145,13 @@ class Trainer:
         """Means over the units of all batches of all ranks (`loss` in nats, and the task's metrics), and what the
         task reports.
 
-        Draws the same random numbers each time. The `last` evaluation of a run shows the task every row.
+        Draws the same random numbers each time. The `last` evaluation of a run shows the task more rows.
 
         Args:
             micro_batches: This rank's, with their numbers; None for one that only keeps the others company.
         """
         self.task.eval()
+        limit = self.task.observed_at_last if last else self.task.observed_rows
         units, rows = 0, 0
         sums = _Sums(torch.zeros((), device=self.hardware.device))
         observed = []
@@ -162,11 +163,11 @@ class Trainer:
                 continue
             sums.add(loss)
             units += self.task.weight(batch)
-            if last or self.task.observed_rows is None or rows < self.task.observed_rows:
+            if limit is None or rows < limit:
                 seen = self.task.observe(batch)
                 observed += [] if seen is None else [seen]
             rows += _rows(batch) * self.ranks.data[1]
-        sums, units = sums.over(self.ranks), int(self.ranks.sum_data([float(units)])[0])
+        sums, units = sums.over(self.ranks), int(self.ranks.sum([float(units)])[0])
         observed = self.ranks.gather(observed)
         means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
         report = self.task.report(observed) if observed else Report()
@@ -261,7 +262,7 @@ class _Sums:
         """Added up over the ranks."""
         if ranks.alone:
             return self
-        total, named = ranks.sum_data([float(self.total), float(len(self.metrics) + len(self.own))])
+        total, named = ranks.sum([float(self.total), float(len(self.metrics) + len(self.own))])
         summed = _Sums(torch.tensor(total, dtype=torch.float64))
         if not named:
             return summed

@@ -15,6 +15,7 @@ from toolkit.store.events import append_event
 from toolkit.store.heartbeat import Heartbeat, read_heartbeats
 from toolkit.store.runs import RunFolder
 
+DESERTED_SECONDS = 30.0
 DUMP_SECONDS = 2.0
 """For the ranks to write their stacks."""
 
@@ -26,19 +27,28 @@ class Watch:
     run: RunFolder
     parent: int
     """Process that the ranks descend from."""
+    _last_rank: float | None = None
+    """When a rank was last alive here, by the monotonic clock."""
     _seen: dict[int, tuple[Heartbeat, float]] = field(default_factory=dict)
 
     def hanging(self) -> list[Heartbeat]:
         """The ranks that have been silent for longer than their patience."""
         now = time.monotonic()
         silent = []
-        for beat in self._here():
+        here = self._here()
+        if here:
+            self._last_rank = now
+        for beat in here:
             before = self._seen.get(beat.rank)
             if before is None or before[0] != beat:
                 self._seen[beat.rank] = (beat, now)
             elif beat.patience is not None and now - before[1] > beat.patience:
                 silent.append(beat)
         return silent
+
+    def deserted(self) -> bool:
+        """Whether all ranks here are gone, and what started them stays: it waits for a machine that is lost."""
+        return self._last_rank is not None and time.monotonic() - self._last_rank > DESERTED_SECONDS
 
     def end(self, silent: list[Heartbeat]) -> str:
         """Have every rank here write its stacks, then kill them all; what to tell the user."""
@@ -73,6 +83,8 @@ def _descends(pid: int, ancestor: int) -> bool:
 
     try:
         process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False  # an agent that waits for a lost machine doesn't look after its dead
         return pid == ancestor or any(parent.pid == ancestor for parent in process.parents())
     except psutil.Error:
         return False

@@ -73,11 +73,11 @@ def continuation(
     assert tokenizer is not None
     decoder = tokenizer.decoder()
     # What stands in the decoder before the first new id decides how that is written.
-    before = tokenizer.encode(prompt)
+    before = task.prompt(prompt)
     for token in before:
         decoder.push(token)
     ids = task.continuations(
-        [tokenizer.end_of_text_id, *before],
+        before,
         max_new_tokens=max_tokens,
         temperature=temperature,
         top_k=top_k,

@@ -68,21 +68,50 @@ def read_config(config: Mapping[str, Any], source: str) -> tuple[Family, Archite
     """The family and architecture that `config` describes. Raises InteropError, naming `source`, if it is of
     another family or uses an option that this toolkit's models don't have."""
     family = config.get("model_type")
-    if family not in ARCHITECTURES:
+    if family not in tuple(ARCHITECTURES):  # the value may be of any type
         known = ", ".join(ARCHITECTURES)
         raise InteropError(f"{source}: model_type {family!r} can't be read. Known families: {known}.")
+    _refuse(source, {"quantization_config": "quantization_config" in config})
     try:
         if family in ENCODERS:
             encoder, refusals = ENCODERS[family].read(config)
             _refuse(source, refusals)
+            _check_sizes(encoder.model_dump(), source)
             return family, encoder
         read = _read_gpt2(config, source) if family == "gpt2" else _read_llama(family, config, source)
+        _check_sizes(read, source)
+        arch = GPTArchitecture.model_validate(
+            {**PRESETS[family], **read, "preset": family, "logit_softcap": None, "dropout": 0.0}
+        )
     except KeyError as missing:
         raise InteropError(f"{source}: {missing.args[0]} is missing.") from missing
-    arch = GPTArchitecture.model_validate(
-        {**PRESETS[family], **read, "preset": family, "logit_softcap": None, "dropout": 0.0}
-    )
+    except (TypeError, ValueError, ZeroDivisionError, AttributeError) as error:
+        raise InteropError(f"{source}: does not describe a model: {_first_line(error)}.") from error
     return family, arch
+
+
+_LARGEST = {
+    "vocab_size": 1 << 24,
+    "max_sequence_length": 1 << 24,
+    "n_layers": 1024,
+    "d_model": 1 << 17,
+    "n_heads": 1024,
+    "n_kv_heads": 1024,
+    "head_dim": 1 << 14,
+    "d_ff": 1 << 20,
+}
+"""Sizes beyond which a configuration is not a model's, and building its modules would take for ever."""
+
+
+def _check_sizes(read: Mapping[str, Any], source: str) -> None:
+    for name, largest in _LARGEST.items():
+        value = read.get(name, 1)
+        if not isinstance(value, int) or isinstance(value, bool) or not 0 < value <= largest:
+            raise InteropError(f"{source}: {name} = {value!r} is no size of a model.")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].rstrip(".")
 
 
 def _refuse(source: str, options: Mapping[str, bool]) -> None:

@@ -3,66 +3,212 @@
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+from safetensors.torch import save_file
 
-from toolkit.engine.checkpointing import PLAN, TOKENIZER
-from toolkit.engine.tensors import WEIGHTS, read_tensors
-from toolkit.interop.card import model_card
+from toolkit.data.tokenizer import TextTokenizer
+from toolkit.engine.datasets import read_tokenizer
+from toolkit.engine.weights import (
+    find_base,
+    read_checkpoint_plan,
+    read_own_weights,
+    read_weights,
+    runs_folder,
+)
+from toolkit.interop.card import Card, model_card
+from toolkit.interop.classifier import PROBLEMS, fold_bias, left_over, read_scores
 from toolkit.interop.errors import InteropError
-from toolkit.interop.hugging_face import END_OF_TEXT, to_hugging_face
+from toolkit.interop.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, WEIGHTS, read_object
+from toolkit.interop.hub import is_hub_name
+from toolkit.interop.hugging_face import to_hugging_face
+from toolkit.interop.peft import to_peft
+from toolkit.interop.tokenizer_files import tokenizer_files
+from toolkit.plan.parents import HUGGING_FACE
 from toolkit.plan.plan import Plan
-from toolkit.spec.export import export_obstacle
-from toolkit.store.errors import BadFile
+from toolkit.spec.export import export_family, export_obstacle
+from toolkit.spec.model import GPTArchitecture
+from toolkit.spec.tune import LoraTune
 from toolkit.store.manifest import Checkpoint, verify_files
 
-SIGNS = ("config.json", "model.safetensors")
+SIGNS = ((MODEL_CONFIG, WEIGHTS), (ADAPTER_CONFIG, ADAPTER_WEIGHTS))
 """What a folder must hold to be taken for an export, and so to be replaced."""
+MARK = "tk_checkpoint"
+"""In `config.json`: the checkpoint that it was written from."""
 
 
-def export_checkpoint(checkpoint: Checkpoint, folder: Path, *, replace: bool = False) -> Path:
-    """Write the model of a checkpoint as a Hugging Face folder, whole or not at all; the folder's path.
+class Exported(NamedTuple):
+    """What was written."""
 
-    The checkpoint is verified first. `replace` puts the folder in the place of an earlier export, and of
-    nothing else.
+    folder: Path
+    base: Path | None = None
+    """Folder of an adapter's base, where that was written too."""
+    notes: tuple[str, ...] = ()
+    """What the user must know to use it."""
+
+
+def export_checkpoint(
+    checkpoint: Checkpoint,
+    folder: Path,
+    *,
+    replace: bool = False,
+    adapter: bool = False,
+    base: str | None = None,
+) -> Exported:
+    """Write the model of a checkpoint as a Hugging Face folder, whole or not at all.
+
+    The checkpoint is verified first. Low-rank updates are merged, unless `adapter` asks for them alone, in PEFT's
+    layout. `replace` puts the folder in the place of an earlier export, and of nothing else.
+
+    Args:
+        base: Of an adapter: the folder of its base, written if it isn't there, or `hf:NAME` on the hub. By default
+            what the base was imported from.
+
     Raises InteropError for a model that no known family can hold and for a folder that is in the way,
-    CorruptCheckpoint, or BadFile for a plan that this version can't read.
+    CorruptCheckpoint, BadFile for a plan that this version can't read, or UnknownCheckpoint for a parent that is gone.
     """
-    plan = _read_plan(checkpoint)
+    plan = read_checkpoint_plan(checkpoint)
+    run = f"{plan.name}/{plan.stage}"
     obstacle = export_obstacle(plan.architecture)
     if obstacle is not None:
-        raise InteropError(
-            f"{plan.name}/{plan.stage} can't be exported: {obstacle}. `tk sample` works with it all the same."
-        )
+        raise InteropError(f"{run} can't be exported: {obstacle}. tk itself works with it all the same.")
     _check_room(folder, replace)
     verify_files(checkpoint)
-    tokenizer = None
-    if TOKENIZER in checkpoint.files:
-        tokenizer = (checkpoint.path / TOKENIZER).read_bytes()
-    folder = folder.absolute()
+    if adapter:
+        return _adapter(plan, checkpoint, folder.absolute(), base)
+    if base is not None:
+        raise InteropError("--base is of an adapter alone. Add --adapter, or leave it out.")
+    return _whole(plan, checkpoint, folder.absolute())
+
+
+def _whole(plan: Plan, checkpoint: Checkpoint, folder: Path) -> Exported:
+    state, tokenizer = read_weights(checkpoint), read_tokenizer(checkpoint)
+    more: dict[str, Any] = {MARK: checkpoint.id}
+    scores, note = None, ""
+    if plan.task.kind in PROBLEMS:
+        state, scores = fold_bias(state, read_scores(plan, state))
+        rest, note = left_over(plan, scores)
+        more |= rest
+    elif "score.weight" in state:
+        raise InteropError(
+            f"{plan.name}/{plan.stage} can't be exported: transformers has no such head for {plan.task.kind}."
+        )
+    notes = (note,) if note else ()
+    roles = {} if tokenizer is None else _roles(tokenizer)
+
+    def write(draft: Path) -> None:
+        to_hugging_face(
+            plan.architecture,
+            {name: tensor for name, tensor in state.items() if name.startswith(("trunk.", "head."))},
+            tokenizer.json if tokenizer else None,
+            draft,
+            scores=scores,
+            more=more,
+            **roles,
+        )
+        _write_card(draft, plan, checkpoint, notes)
+
+    _put_together(folder, write)
+    return Exported(folder, notes=notes)
+
+
+def _adapter(plan: Plan, checkpoint: Checkpoint, folder: Path, base: str | None) -> Exported:
+    run = f"{plan.name}/{plan.stage}"
+    arch, family = plan.architecture, export_family(plan.architecture)
+    if not isinstance(plan.tune, LoraTune):
+        kind = plan.tune.kind if plan.tune else "pretraining"
+        raise InteropError(
+            f"{run} has no low-rank updates: it is a {kind}. Leave out --adapter for a whole model."
+        )
+    if family is None or not isinstance(arch, GPTArchitecture):
+        raise InteropError(f"{run}: adapters of a {arch.kind} can't be written yet. Leave out --adapter.")
+    own = read_own_weights(checkpoint)
+    parent = find_base(plan, runs_folder(checkpoint))
+    reference, written = _base(run, parent, base)
+    notes: tuple[str, ...] = ()
+    if plan.task.kind in PROBLEMS:
+        scores = read_scores(plan, own)
+        _, note = left_over(plan, scores)
+        notes = (note,) if note else ()
+        own = {**own, "score.weight": scores.weight}
+    elif strange := [name for name in own if not name.startswith(("trunk.", "head."))]:
+        raise InteropError(f"{run} can't be exported: peft has no place for {strange[0]}.")
+    task = "SEQ_CLS" if plan.task.kind in PROBLEMS else "CAUSAL_LM"
+    config, weights = to_peft(family, arch, plan.tune, own, base=reference, task=task)
+    tokenizer = read_tokenizer(checkpoint)
+    files: dict[str, Any] = {ADAPTER_CONFIG: config}
+    if tokenizer is not None:
+        pairs = task == "SEQ_CLS"
+        files |= tokenizer_files(arch, tokenizer.json, **_roles(tokenizer), pairs=pairs).files
+
+    def write(draft: Path) -> None:
+        draft.mkdir()
+        for name, content in files.items():
+            (draft / name).write_text(
+                json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
+            )
+        save_file(weights, draft / ADAPTER_WEIGHTS, metadata={"format": "pt"})
+        _write_card(draft, plan, checkpoint, notes, adapter_of=reference)
+
+    _put_together(folder, write)
+    return Exported(folder, written, notes)
+
+
+def _base(run: str, parent: Checkpoint, asked: str | None) -> tuple[str, Path | None]:
+    """What an adapter calls its base, and the folder that was written for it, if one was."""
+    if asked is not None and asked.startswith(HUGGING_FACE):
+        name = asked.removeprefix(HUGGING_FACE)
+        if not is_hub_name(name) and not Path(name).expanduser().is_dir():
+            raise InteropError(f"--base {asked}: {name} is neither a folder here nor a name on the hub.")
+        return name, None
+    if asked is not None:
+        folder = Path(asked).expanduser().absolute()
+        if not folder.exists():
+            return str(folder), export_checkpoint(parent, folder).folder
+        found = read_object(folder / MODEL_CONFIG).get(MARK)
+        if found not in (None, parent.id):
+            raise InteropError(
+                f"--base {asked}: was written from checkpoint {str(found)[:12]}, and {run} stands on {parent.id[:12]}. "
+                "Name a new folder: the base is then written there."
+            )
+        return str(folder), None
+    origin = read_checkpoint_plan(parent).origin
+    if origin is None or origin.adapter_of is not None:
+        raise InteropError(
+            f"an adapter needs its base as a folder. Add --base FOLDER: the base of {run} is written there if it isn't "
+            "yet. Or leave out --adapter for a whole model."
+        )
+    return origin.reference.removeprefix(HUGGING_FACE), None
+
+
+def _roles(tokenizer: TextTokenizer) -> dict[str, Any]:
+    return {
+        "end_of_text": tokenizer.token(tokenizer.end_of_text_id),
+        "begin_of_text": tokenizer.token(tokenizer.begin_of_text_id),
+        "chat_template": tokenizer.chat_template,
+    }
+
+
+def _write_card(
+    draft: Path, plan: Plan, checkpoint: Checkpoint, notes: tuple[str, ...], *, adapter_of: str | None = None
+) -> None:
+    card = Card(plan, checkpoint, runs_folder(checkpoint), notes, adapter_of)
+    (draft / "README.md").write_text(model_card(card), encoding="utf-8")
+
+
+def _put_together(folder: Path, write: Callable[[Path], None]) -> None:
+    """Have `write` make a folder, and put it in the place of what is there."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     draft = folder.with_name(f".{folder.name}.{os.getpid()}.export")
     shutil.rmtree(draft, ignore_errors=True)
     try:
-        state = read_tensors(checkpoint.path, WEIGHTS)
-        end = END_OF_TEXT if tokenizer is None else _end_of_text(checkpoint.path / TOKENIZER)
-        to_hugging_face(plan.architecture, state, tokenizer, draft, end_of_text=end)
-        (draft / "README.md").write_text(model_card(plan, checkpoint), encoding="utf-8")
+        write(draft)
         _put_in_place(draft, folder)
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise
-    return folder
-
-
-def _read_plan(checkpoint: Checkpoint) -> Plan:
-    path = checkpoint.path / PLAN
-    try:
-        return Plan.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise BadFile(path, "is not a plan that this version of tk reads") from error
 
 
 def _check_room(folder: Path, replace: bool) -> None:
@@ -74,7 +220,7 @@ def _check_room(folder: Path, replace: bool) -> None:
         return
     if not replace:
         raise InteropError(f"{folder} is not empty. Name another folder, or add --replace.")
-    if not all((folder / name).is_file() for name in SIGNS):
+    if not any(all((folder / name).is_file() for name in signs) for signs in SIGNS):
         raise InteropError(f"{folder} is not an earlier export, so it is not replaced. Name another folder.")
 
 
@@ -90,12 +236,3 @@ def _put_in_place(draft: Path, folder: Path) -> None:
         old.rename(folder)
         raise
     shutil.rmtree(old)
-
-
-def _end_of_text(tokenizer: Path) -> str:
-    """The token that stands around documents, as the tokenizer writes it."""
-    from toolkit.data.tokenizer import TextTokenizer
-
-    identity = TextTokenizer.read(tokenizer).end_of_text_id
-    added: list[dict[str, Any]] = json.loads(tokenizer.read_bytes()).get("added_tokens", [])
-    return next((str(token["content"]) for token in added if token["id"] == identity), END_OF_TEXT)

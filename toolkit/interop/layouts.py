@@ -117,5 +117,5 @@ def _from_gpt2(arch: GPTArchitecture, weights: State) -> dict[str, Tensor]:
         biases = weights[f"{theirs}.attn.c_attn.bias"].chunk(3)
         for part, matrix, bias in zip("qkv", matrices, biases, strict=True):
             state[f"{ours}.attention.{part}.weight"] = matrix
-            state[f"{ours}.attention.{part}.bias"] = bias
+            state[f"{ours}.attention.{part}.bias"] = bias.clone()  # a view can't be saved beside its others
     return state

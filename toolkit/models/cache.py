@@ -40,6 +40,15 @@ class KVCache:
         self._values[layer, :, :, self.length : end] = v
         return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
 
+    def repeat(self, times: int) -> "KVCache":
+        """As many rows with what the one row of this cache holds. Raises ValueError where it has more rows."""
+        if self._keys.shape[1] != 1:
+            raise ValueError(f"the cache has {self._keys.shape[1]} rows; one can be repeated.")
+        copy = object.__new__(KVCache)
+        copy.capacity, copy.length = self.capacity, self.length
+        copy._keys, copy._values = (part.repeat(1, times, 1, 1, 1) for part in (self._keys, self._values))
+        return copy
+
     def clear(self) -> None:
         """Forget every position and keep the room."""
         self.length = 0

@@ -11,10 +11,15 @@ def key_mask(lengths: Tensor | None, positions: int) -> Tensor | None:
     return (torch.arange(positions, device=lengths.device) < lengths[:, None])[:, None, None]
 
 
-def window_mask(positions: int, reach: int, device: torch.device) -> Tensor:
-    """(positions, positions), true where two positions are at most `reach` apart."""
+def local_mask(lengths: Tensor | None, positions: int, reach: int, device: torch.device) -> Tensor | None:
+    """True where a real position is at most `reach` away, (rows or nothing, 1, positions, positions); None where
+    that is everywhere. Padding sees itself, as a softmax over nothing is not a number."""
     place = torch.arange(positions, device=device)
-    return (place[:, None] - place).abs() <= reach
+    near = (place[:, None] - place).abs() <= reach if positions > reach + 1 else None
+    real = key_mask(lengths, positions)
+    if near is None or real is None:
+        return real if near is None else near
+    return (near & real) | torch.eye(positions, dtype=torch.bool, device=device)
 
 
 def mean_of_real(hidden: Tensor, lengths: Tensor | None) -> Tensor:

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from toolkit.models.bert import check_length
 from toolkit.models.blocks import Block
-from toolkit.models.masks import key_mask, mean_of_real, window_mask
+from toolkit.models.masks import key_mask, local_mask, mean_of_real
 from toolkit.models.norms import build_norm
 from toolkit.models.positions import RotaryPositions
 from toolkit.models.trunk import Embedding, Trunk
@@ -42,11 +42,8 @@ class ModernBERTTrunk(Trunk):
         x: Tensor = self.embed_norm(self.embed(inputs).to(self.compute_dtype))
         if self.arch.dropout:
             x = F.dropout(x, self.arch.dropout, self.training)
-        everywhere, nearby = key_mask(lengths, length), None
-        reach = self.arch.window // 2
-        if length > reach + 1:
-            nearby = window_mask(length, reach, inputs.device)
-        local = everywhere if nearby is None else nearby if everywhere is None else nearby & everywhere
+        everywhere = key_mask(lengths, length)
+        local = local_mask(lengths, length, self.arch.window // 2, inputs.device)
         global_rotation = self.global_rotary(0, length, x.dtype)
         local_rotation = self.local_rotary(0, length, x.dtype)
         states = [x]

@@ -35,5 +35,7 @@ def _keys(attention: Attention, length: int) -> float:
     """Keys that a query sees, on average."""
     if attention.causal:
         return (length + 1) / 2
-    reach = length - 1 if attention.reach is None else min(attention.reach, length - 1)
-    return 1 + 2 * reach - reach * (reach + 1) / length
+    reach = max(length - 1, 0)
+    if attention.reach is not None:
+        reach = min(attention.reach, reach)
+    return 1 + 2 * reach - reach * (reach + 1) / max(length, 1)

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -54,6 +54,8 @@ class Report:
     pictures: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
     """By name, (height, width, 3)."""
     embeddings: Embeddings | None = None
+    samples: tuple[tuple[str, str], ...] = ()
+    """Some of what the model wrote: the prompt, and the text after it."""
 
 
 class Criterion(NamedTuple):
@@ -71,6 +73,8 @@ class Vocabulary(Protocol):
     def vocab_size(self) -> int: ...
     @property
     def end_of_text_id(self) -> int: ...
+    @property
+    def begin_of_text_id(self) -> int: ...
     @property
     def mask_id(self) -> int | None: ...
     @property
@@ -101,9 +105,11 @@ class Task(nn.Module, ABC):
     trunk: Trunk
     predicts_every_token = False
     """Whether the loss is the code length of the text, so that bits per byte follow from it."""
-    criterion: ClassVar[Criterion] = Criterion()
+    criterion: Criterion = Criterion()
     observed_rows: int | None = None
-    """Rows that `observe` sees of an evaluation during training; None for all. The last one shows all."""
+    """Rows that `observe` sees of an evaluation during training; None for all."""
+    observed_at_last: int | None = None
+    """Rows that it sees of a run's last evaluation; None for all."""
 
     @abstractmethod
     def weight(self, batch: Batch) -> int:

@@ -85,7 +85,7 @@ class MaskedLMTask(Task):
         """Log-probabilities (masks, vocab_size) of what stands at the mask tokens of a row."""
         device = self.trunk.embed.weight.device
         row = torch.tensor([ids], device=device)
-        with torch.inference_mode():
+        with torch.no_grad():
             hidden = self.trunk(row)[row == self._masking.mask_id]
             logits: Tensor = self.head(hidden)
             return logits.log_softmax(1).cpu()

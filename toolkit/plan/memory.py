@@ -28,6 +28,9 @@ LOGITS_AT_ONCE = 1 << 21
 ATTENTION_BLOCK = 128
 """Queries of a block of the CPU's bfloat16 attention, which keeps its probabilities (`models.attention`)."""
 
+PLAIN_KEYS = 512
+"""Longest rows of an encoder whose probabilities the CPU's bfloat16 attention keeps whole (`models.attention`)."""
+
 CPU_RUNTIME = 410 * 2**20
 """Resident memory of a worker beside its tensors: interpreter, torch and its kernels, tokenizers, threads."""
 
@@ -173,6 +176,8 @@ def _attention_bytes(arch: BlockArchitecture, sequence_length: int, precision: P
     if attention_is_blocked(arch, sequence_length, precision, device):
         # Queries, keys and values of as many heads, and the output; the probabilities of every block.
         kept += size * (4 * queries + arch.n_heads * _probabilities_per_query(sequence_length))
+    elif attention_is_plain(arch, sequence_length, precision, device):
+        kept += size * (4 * queries + arch.n_heads * sequence_length)
     elif arch.dropout and not device.startswith("cuda"):
         # No fused kernel: all in float32, with the probabilities before and after dropout and its mask.
         kept += FLOAT * (3 * queries + 3 * arch.n_heads * sequence_length) + size * queries
@@ -188,6 +193,14 @@ def attention_is_blocked(
     causal = isinstance(arch, GPTArchitecture)
     fits = causal and device == "cpu" and precision == "bfloat16" and not arch.dropout
     return fits and sequence_length >= 2 * ATTENTION_BLOCK
+
+
+def attention_is_plain(
+    arch: BlockArchitecture, sequence_length: int, precision: Precision, device: str
+) -> bool:
+    """Whether `models.attention` keeps the probabilities of an encoder's short rows."""
+    fits = device == "cpu" and precision == "bfloat16" and not arch.dropout
+    return fits and not isinstance(arch, GPTArchitecture) and sequence_length <= PLAIN_KEYS
 
 
 def _probabilities_per_query(sequence_length: int) -> int:

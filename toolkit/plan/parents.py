@@ -100,9 +100,7 @@ def _parent(run: RunFolder, selector: str | None, plan: Plan) -> Parent:
         fingerprint=plan.fingerprint,
         checkpoint=checkpoint.id if checkpoint else None,
         step=checkpoint.step if checkpoint else None,
-        flops=float(checkpoint.info.get("ancestry_flops", checkpoint.info.get("flops", 0.0)))
-        if checkpoint
-        else None,
+        flops=_ancestry_flops(checkpoint) if checkpoint else None,
     )
     return Parent(
         record=record,
@@ -112,6 +110,12 @@ def _parent(run: RunFolder, selector: str | None, plan: Plan) -> Parent:
         vocab_size=plan.vocab_size,
         data_fingerprint=plan.data_fingerprint,
     )
+
+
+def _ancestry_flops(checkpoint: Checkpoint) -> float | None:
+    """Spent on a checkpoint and all before it; None for an imported one, of which nobody knows."""
+    flops = checkpoint.info.get("ancestry_flops", checkpoint.info.get("flops"))
+    return None if flops is None else float(flops)
 
 
 def find_parent_checkpoint(run: RunFolder, selector: str | None, fingerprint: str) -> Checkpoint | None:

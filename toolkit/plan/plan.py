@@ -20,6 +20,7 @@ from toolkit.plan.length import (
 from toolkit.plan.machine import Machine, Precision
 from toolkit.plan.memory import Memory, choose_micro_batch
 from toolkit.plan.objectives import objective_flops, objective_memory, objective_parameters
+from toolkit.plan.origin import Origin
 from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.probe import ProbeRecord, find_probe
 from toolkit.plan.recipe import make_recipe
@@ -57,6 +58,8 @@ class Plan(BaseModel):
     """sha256 of what changes the result."""
     parent: ParentRecord | None = None
     """What the stage starts from; None for a stage that starts from nothing."""
+    origin: Origin | None = None
+    """Of an imported model, which was trained elsewhere; None for all else."""
 
     data: Data
     """How the trunk's inputs are made; of a pretraining, also what it reads."""

@@ -120,8 +120,19 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
             f'{where}.kind: "{target.kind}" writes text, and {run} is a {arch.kind} trained for {parent.task}, which '
             "does not. Name a parent that was pretrained with causal_lm."
         )
+    if target.reads_with != "pooled" and parent.data.modality != "text":
+        raise PlanError(
+            f'{where}.kind: "{target.kind}" reads text, and {run} reads {parent.data.modality}. Name a parent that was '
+            "pretrained on text."
+        )
+    tied = getattr(arch, "tie_embeddings", False)
+    if target.reads_with == "words" and isinstance(target.tune, HeadTune) and tied:
+        raise PlanError(
+            f"{where}.tune: the head of {run} is its embedding (tie_embeddings), so it can't learn alone. Use lora, "
+            "top or full."
+        )
     given = spec.data
-    # A spec that went through JSON has every key set: what equals the default was left open.
+    # A worker reads the spec with its defaults written out: the default is not asked for.
     differs = given.tokenizer not in (Data().tokenizer, parent.data.tokenizer)
     if spec.parent is not None and differs:
         raise PlanError(

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from toolkit.plan.figures import flop, length_of_time, short, size
 from toolkit.plan.length import Every
+from toolkit.plan.origin import Origin
 from toolkit.plan.plan import Plan
 from toolkit.spec.model import ViTArchitecture
 
@@ -16,6 +17,8 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
 
     Labels have at most 12 characters and values about 66, so that a row fits a terminal of 80 columns.
     """
+    if plan.origin is not None:
+        return _imported(plan, plan.origin)
     return [
         ("run", f"{plan.name}/{plan.stage}"),
         ("parent", _parent(plan)),
@@ -30,6 +33,20 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("disk", _disk(plan)),
         ("time", _time(plan)),
         *_cost(plan),
+        ("fingerprint", plan.fingerprint[:16]),
+    ]
+
+
+def _imported(plan: Plan, origin: Origin) -> list[tuple[str, str]]:
+    where = origin.reference if origin.revision is None else f"{origin.reference} at {origin.revision[:12]}"
+    return [
+        ("run", f"{plan.name}/{plan.stage}"),
+        ("imported from", where),
+        *([("merged into", origin.adapter_of)] if origin.adapter_of else []),
+        ("model", _model(plan)),
+        ("parameters", _parameters(plan)),
+        ("disk", size(plan.disk.checkpoint)),
+        *[("note", note) for note in origin.notes],
         ("fingerprint", plan.fingerprint[:16]),
     ]
 

@@ -187,18 +187,18 @@ class Data(Section):
     """What images are resized to; of `digits` 8 by default, of other images it must be said."""
     channels: Literal[1, 3] | None = None
     """Colour (3) or grey (1). Default: 1 for `digits` and recordings, else 3."""
-    sources: tuple[Source, ...] = Field(default=(PythonStdlibSource(kind="python_stdlib"),), min_length=1)
+    sources: tuple[Source, ...] = (PythonStdlibSource(kind="python_stdlib"),)
     """Where documents or images come from, all of one kind; rows are drawn from each by its weight."""
 
     @property
     def modality(self) -> Modality:
-        """What the sources hold."""
-        return modality(self.sources[0])
+        """What the sources hold; text where there are none, as of an imported model."""
+        return modality(self.sources[0]) if self.sources else "text"
 
     @property
     def image_shape(self) -> Shape:
         """Channels, height and width of the rows; zeros for text."""
-        first = self.sources[0]
+        first = self.sources[0] if self.sources else None
         if isinstance(first, AudioSource):
             return (1, first.mel_bands, first.columns)
         if self.modality == "text":
@@ -223,7 +223,7 @@ class Data(Section):
         else:
             for key in ("image_size", "channels"):
                 if getattr(self, key) is not None:
-                    yield Conflict((key, "sources"), f"has no meaning for {kinds[0]}. Leave it out.")
+                    yield Conflict((key, "sources"), f"has no meaning for {self.modality}. Leave it out.")
         audio = [source for source in self.sources if isinstance(source, AudioSource)]
         if len({(s.mel_bands, s.columns) for s in audio}) > 1:
             yield Conflict(("sources",), "spectrograms of several sizes can't be mixed.")

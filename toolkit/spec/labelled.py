@@ -62,4 +62,26 @@ class PythonFunctions(LabelledSource):
     """Leave out functions of more characters."""
 
 
-Labelled = Annotated[LabelledFiles | LabelledHub | PythonFunctions, Field(discriminator="kind")]
+class LabelledDigits(LabelledSource):
+    """The 1,797 scans of handwritten digits that scikit-learn ships. Fields: `image` and `label`."""
+
+    kind: Literal["digits"]
+
+
+class LabelledFolder(LabelledSource):
+    """Images or recordings below a folder, in one folder for each class.
+
+    Fields: `image` or `audio`, and `label`, the name of the first folder on the way.
+    """
+
+    kind: Literal["folder"]
+    path: str
+    """The folder, relative to the working folder."""
+    validation_path: str | None = None
+    """A folder of held-out rows; without it a share of `path` is held out."""
+
+
+Labelled = Annotated[
+    LabelledFiles | LabelledHub | PythonFunctions | LabelledDigits | LabelledFolder,
+    Field(discriminator="kind"),
+]

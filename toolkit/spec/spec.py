@@ -71,6 +71,8 @@ class Spec(Section):
             for key in PRETRAINING:
                 if getattr(self, key) is None:
                     yield Conflict((key,), "missing. A spec needs it, or else a parent.")
+            if not self.data.sources:
+                yield Conflict(("data.sources",), "must hold at least 1 of them, not 0.")
         else:
             for key in PRETRAINING:
                 if getattr(self, key) is not None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from toolkit.store.decode import Block, read_blocks
 
 T = TypeVar("T", bound=np.generic)
-CHUNK = 16 * 1024 * 1024
+CHUNK = 4 * 1024 * 1024
 _OTHERS = {"checkpoints", "heartbeat", "requests"}
 
 

@@ -14,11 +14,34 @@ from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
 from toolkit.models.masks import mean_of_real
 from toolkit.models.structure import structure_flops
-from toolkit.models.task import Batch, Given, Task
+from toolkit.models.task import Batch, Given, Task, Vocabulary
 from toolkit.models.trunk import Trunk
 from toolkit.spec.target import Finetune
 
 Values = Mapping[str, Any]
+
+
+class Pieces(Protocol):
+    """A stream of ids as a stream of text."""
+
+    def push(self, token_id: int) -> str: ...
+    def flush(self) -> str: ...
+
+
+class Reader(Vocabulary, Protocol):
+    """What targets ask of a tokenizer of text."""
+
+    @property
+    def end_of_text(self) -> str: ...
+    @property
+    def special_tokens(self) -> Mapping[str, int]: ...
+    @property
+    def chat_template(self) -> str | None: ...
+    def guard(self, text: str) -> str: ...
+    def encode_markup(self, text: str) -> list[int]: ...
+    def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]: ...
+    def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]: ...
+    def decoder(self) -> Pieces: ...
 
 
 class Encoded(Protocol):
@@ -88,11 +111,46 @@ class Form:
         """Raises ValueError for a row that can't be used."""
         raise NotImplementedError
 
+    def question(self, row: Values, labels: tuple[str, ...]) -> Example:
+        """A row to be answered: the fields that `TargetTask.predict` reads; labels are not looked at. Raises ValueError
+        for a row that can't be read."""
+        encoded, _ = self.read(row)
+        return Example({"inputs": encoded.inputs}, cut=encoded.cut)
+
+    def row(self, text: str) -> Values:
+        """The row that a line of text stands for. Raises ValueError where a row is more than a text."""
+        asked = self.section.input_key
+        if isinstance(asked, tuple) and len(asked) > 1:
+            raise ValueError(f"a row has the fields {', '.join(asked)}: write it as JSON")
+        return {asked if isinstance(asked, str) else asked[0] if asked else self.encoder.default_key: text}
+
+    def present(self, row: Values, answer: dict[str, Any]) -> dict[str, Any]:
+        """What `TargetTask.predict` found for a row, in terms of the row."""
+        return answer
+
+    @property
+    def tokenizer(self) -> Reader:
+        """The parent's. Raises ValueError where it reads no text."""
+        found: Reader | None = getattr(self.encoder, "tokenizer", None)
+        if found is None:
+            raise ValueError(f'"{self.section.kind}" reads text, and its parent does not')
+        return found
+
     def read(self, row: Values) -> tuple[Encoded, tuple[str, ...]]:
         """The encoded input of a row and the keys that it was read from."""
         asked = self.section.input_key
         keys = (asked,) if isinstance(asked, str) else (asked or (self.encoder.default_key,))
         return self.encoder.encode([field_of(row, key) for key in keys]), keys
+
+
+def text_of(row: Values, key: str) -> str:
+    """A field that must hold some text. Raises ValueError."""
+    value = field_of(row, key)
+    if not isinstance(value, str):
+        raise ValueError(f'field "{key}" holds no text but {type(value).__name__}')  # noqa: TRY004 - of the row
+    if not value.strip():
+        raise ValueError(f'the text of field "{key}" is empty')
+    return value
 
 
 def field_of(row: Values, key: str) -> Any:
@@ -114,8 +172,8 @@ class TargetTask(Task):
         """What a user sees of each row: JSON values."""
 
 
-class PooledTask(TargetTask):
-    """A linear head on one vector a row. Frozen trunks hand in their vectors as `features`, computed once."""
+class HeadTask(TargetTask):
+    """A linear head of its own on the trunk."""
 
     bias: ClassVar[bool] = False
 
@@ -126,6 +184,17 @@ class PooledTask(TargetTask):
         self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
+
+    def initialise(self, seed: int) -> None:
+        initialise(self.trunk, seed=seed)
+        fill_head(self.score, "score", seed)
+
+    def head_parameters(self) -> list[nn.Parameter]:
+        return [self.score.weight]
+
+
+class PooledTask(HeadTask):
+    """One vector a row under the head. Frozen trunks hand in their vectors as `features`, computed once."""
 
     def weight(self, batch: Batch) -> int:
         return len(next(iter(batch.values())))
@@ -153,16 +222,22 @@ class PooledTask(TargetTask):
         (known, scores), self._scored = self._scored or (None, None), None
         return scores if known is batch and scores is not None else self.scores(batch)
 
-    def initialise(self, seed: int) -> None:
-        initialise(self.trunk, seed=seed)
-        fill_head(self.score, "score", seed)
-
     def forward_flops(self, sequence_length: int) -> float:
         trunk = structure_flops(self.trunk, None, sequence_length) * sequence_length
         return trunk + 2 * self.score.weight.numel()
 
-    def head_parameters(self) -> list[nn.Parameter]:
-        return [self.score.weight]
+
+class PositionsTask(HeadTask):
+    """The head on every position."""
+
+    def scores(self, batch: Batch) -> Tensor:
+        """Its outputs in float32, (rows, positions, outputs)."""
+        scores: Tensor = self.score(self.trunk(batch["inputs"], batch.get("lengths")))
+        return scores.float()
+
+    def forward_flops(self, sequence_length: int) -> float:
+        trunk = structure_flops(self.trunk, None, sequence_length)
+        return (trunk + 2 * self.score.weight.numel()) * sequence_length
 
 
 def pooled(trunk: Trunk, hidden: Tensor, lengths: Tensor | None, pool: str | None) -> Tensor:

@@ -124,6 +124,8 @@ def _plans(runs: Sequence[Watched], label: int, wide: int) -> list[Line]:
     names: dict[str, None] = {}
     for table in tables:
         names.update(dict.fromkeys(table))
+    if not names:
+        return []
     for name in names:
         say = words.get(name, short)
         cells = []

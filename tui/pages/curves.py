@@ -51,6 +51,7 @@ def chart_lines(
         if at:
             chart.title_style = "title at"
         chart.lines = draw(chart, *size)
+        chart.traces = chart.marks = ()  # the columns are large
     if desk.x_range is None and chart.framed:
         desk.full_range = chart.framed
     return chart.lines

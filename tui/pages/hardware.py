@@ -84,7 +84,7 @@ def _meter(
     spark = "" if history is None else _went(history, sparks, desk)
     return fit(
         (
-            Span(f"   {pad(name, 11)}", "dim"),
+            Span(f"   {pad(name, 12)}", "dim"),
             Span(bar(share, bars, desk.marker), style or "series0"),
             Span(f" {pad(text, words)} ", style),
             Span(spark, "dim"),
@@ -188,7 +188,9 @@ def _host(desk: Desk, points: Lookup, columns: int) -> list[Line]:
     free = _now(points("disk/free_gib"))
     if free is not None:
         lines.append(
-            fit(line(("   disk       ", "dim"), (f"{free:.1f} GiB free", "bad" if free < 2 else "")), columns)
+            fit(
+                line(("   disk        ", "dim"), (f"{free:.1f} GiB free", "bad" if free < 2 else "")), columns
+            )
         )
     for name, first, second, words in (
         ("disk i/o", "disk/read_mib_s", "disk/written_mib_s", ("read", "written")),
@@ -197,7 +199,7 @@ def _host(desk: Desk, points: Lookup, columns: int) -> list[Line]:
         one, two = points(first), points(second)
         if one is not None and two is not None:
             text = f"{words[0]} {_rate(_now(one))}, {words[1]} {_rate(_now(two))}"
-            lines.append(fit(line((f"   {pad(name, 11)}", "dim"), text), columns))
+            lines.append(fit(line((f"   {pad(name, 12)}", "dim"), text), columns))
     return lines
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from toolkit.plan.figures import length_of_time, short, size
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.errors import CorruptCheckpoint
-from toolkit.store.manifest import Checkpoint, verify_files
+from toolkit.store.manifest import Checkpoint, read_checkpoint, verify_files
 from tui.lines import Line, Span, beside, clip, fill, fit, line, pad, safe, styled
 from tui.pages.frame import state_span
 from tui.pages.table import scrolled
@@ -107,10 +107,18 @@ def _checkpoints(run: Watched) -> list[Node]:
         names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
         bad = [name for name in names if name.startswith(".bad-step-")]
         bad += [name for name in names if name.startswith("step-") and name not in readable]
-        kept += [Node(run, None, CORRUPT, export=name) for name in sorted(bad)]
+        kept += [Node(run, _manifest(path / name), CORRUPT, export=name) for name in sorted(bad)]
         kept.sort(key=_step)
         _known[path] = stamp, kept
     return [Node(run, node.checkpoint, _state(node), node.export) for node in kept]
+
+
+def _manifest(folder: Path) -> Checkpoint | None:
+    """What a corrupt checkpoint's manifest tells, if that is sound at least: whose child it is."""
+    try:
+        return read_checkpoint(folder)
+    except (CorruptCheckpoint, OSError):
+        return None
 
 
 def _state(node: Node) -> str:
@@ -188,7 +196,7 @@ def draw_lineage(desk: Desk, columns: int, rows: int) -> list[Line]:
     lines = [
         fit(
             line(
-                (f" {'CHECKPOINT':<{max(left - 42, 12)}}{'STATE':<9}{'LOSS':>7}{'VAL':>8}{'SIZE':>10}", "dim")
+                (f" {'CHECKPOINT':<{max(left - 44, 12)}}{'STATE':<9}{'LOSS':>7}{'VAL':>8}{'SIZE':>12}", "dim")
             ),
             left,
         )
@@ -197,14 +205,14 @@ def draw_lineage(desk: Desk, columns: int, rows: int) -> list[Line]:
         indent, item = whole.rows[index]
         text = _row(desk, indent, item, left, marked=bool(item.checkpoint and item.checkpoint.id in ancestry))
         lines.append(styled(text, "at") if index == at else text)
-    told = _about(desk, node, whole)
+    told = _about(desk, node, whole, left if below else columns - left - 1)
     if not below:
         return beside([(lines, left), (told, columns - left - 1)], rows)
     return [*fill(lines, height, columns), *fill(told, below, columns)]
 
 
 def _row(desk: Desk, indent: str, node: Node, columns: int, *, marked: bool) -> Line:
-    room = max(columns - 42, 12)
+    room = max(columns - 44, 12)
     if node.export and node.state != CORRUPT:
         return fit(line((f" {indent}", "dim"), ("export ", "accent"), safe(node.export)), columns)
     if node.state == CORRUPT and node.checkpoint is None:
@@ -232,9 +240,9 @@ def _row(desk: Desk, indent: str, node: Node, columns: int, *, marked: bool) -> 
         line(
             ("›" if marked and desk.marker != "ascii" else ">" if marked else " ", "accent"),
             (indent, "dim"),
-            (pad(name, room - len(indent) - 1), "accent" if marked else style),
+            (pad(clip(name, room - len(indent) - 2), room - len(indent) - 1), "accent" if marked else style),
             (pad(node.state, 9), style),
-            (f"{losses[0]:>7}{losses[1]:>8}{size(item.size):>10}", style),
+            (f"{losses[0]:>7}{losses[1]:>8}{size(item.size):>12}", style),
         ),
         columns,
     )
@@ -278,9 +286,9 @@ def _ancestry(node: Node, whole: Tree) -> list[Node]:
     return list(found.values())
 
 
-def _about(desk: Desk, node: Node, whole: Tree) -> list[Line]:
+def _about(desk: Desk, node: Node, whole: Tree, columns: int) -> list[Line]:
     """What is under the cursor, and what it comes from."""
-    rule = Span("─" * 200 if desk.marker != "ascii" else "-" * 200, "dim")
+    rule = Span(("-" if desk.marker == "ascii" else "─") * columns, "dim")
     lines: list[Line] = [(rule,), line((f" {safe(node.reference)}", "bold"))]
     run, item = node.run, node.checkpoint
     if item is None:

@@ -11,7 +11,7 @@ from tui.watched import Watched
 
 SIDE_BY_SIDE = 140
 """Columns from which on both are shown."""
-SAMPLE_COLUMNS = 44
+SAMPLE_COLUMNS = 34
 WARNINGS = ("error", "failed", "traceback", "corrupt")
 
 _tails: dict[Path, TextTail] = {}

@@ -100,7 +100,9 @@ def _columns(desk: Desk) -> list[Column[Watched]]:
     sparks = 10
     return [
         Column("", 2, lambda run: Span(_chosen(desk, run), series_style(run)), 0),
-        Column("RUN", 14, lambda run: Span(_name(run, 60)), 1, grows=max(min(longest, 40) - 14, 0)),
+        Column(
+            "RUN", min(longest, 18), lambda run: Span(_name(run, 60)), 1, grows=max(min(longest, 40) - 18, 0)
+        ),
         Column("STATE", 10, lambda run: state_span(desk, run), 2),
         Column("DONE", 4, lambda run: Span(_share(run)), 3, right=True),
         Column("", 8, lambda run: Span(_bar(desk, run), "dim"), 12),

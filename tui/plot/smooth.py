@@ -15,18 +15,18 @@ class Smoother:
     def __init__(self, weight: float) -> None:
         self.weight = weight
         self._mean, self._seen, self._done = 0.0, 0, 0
-        self._smooth = np.empty(0)
+        self._smooth = np.empty(0, np.float32)
 
-    def update(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
+    def update(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         """The smoothed values, of the same length. `values` begins with what was given before, or is new."""
         if len(values) < self._done:
-            self.__init__(self.weight)  # type: ignore[misc]
+            self._mean, self._seen, self._done = 0.0, 0, 0
         fresh = values[self._done :].astype(np.float64)
         if not len(fresh):
             return self._smooth[: self._done]
         total = len(values)
         if total > len(self._smooth):
-            larger = np.empty(total + total // 2)
+            larger = np.empty(total + total // 4, np.float32)
             larger[: self._done] = self._smooth[: self._done]
             self._smooth = larger
         finite = np.isfinite(fresh)
@@ -38,6 +38,8 @@ class Smoother:
 
     def _run(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         w, n = self.weight, len(x)
+        if not n:
+            return x
         blocks = -(-n // BLOCK)
         padded = np.zeros(blocks * BLOCK)
         padded[:n] = x
@@ -51,8 +53,8 @@ class Smoother:
             mean = decay * mean + last
         powers = w ** np.arange(1, BLOCK + 1)
         means = (inner + carry[:, None] * powers).reshape(-1)[:n]
-        if n:
-            self._mean = float(means[-1])
+        self._mean = float(means[-1])
         counts = self._seen + np.arange(1, n + 1)
         self._seen += n
-        return means / (1 - w**counts)
+        biased = w > 0 and counts[0] * -np.log(w) < 40  # after that many values 1 - w^t is 1
+        return means / (1 - w**counts) if biased else means

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from toolkit.data.dataset import Arrays, Dataset
 from toolkit.data.encoders import Encoder, image_encoder
 from toolkit.data.errors import DataError
-from toolkit.data.examples import Examples, Writer, read_index, write_examples
-from toolkit.data.images.pixels import Pixels, image_bytes
+from toolkit.data.examples import Examples, Writer, read_index, row_bytes, write_examples
+from toolkit.data.images.pixels import Pixels
 from toolkit.data.images.readers import ImageReader, open_images
 from toolkit.data.order import Numbers, Order, permute
 from toolkit.data.prepare import alone, disk_errors
@@ -231,9 +231,10 @@ def _decode(reader: ImageReader, encoder: Encoder, folder: Path, progress: Progr
 def _one(record: Record, encoder: Encoder) -> tuple[Pixels, bytes, bool] | str:
     """Pixels, hash of the content and whether it was cut; or why it can't be read."""
     try:
-        value = record.values["image"]
-        encoded = encoder.encode([value])
-        return encoded.inputs, hashlib.blake2b(image_bytes(value), digest_size=16).digest(), encoded.cut
+        encoded = encoder.encode([record.values["image"]])
+        # As labelled rows are hashed, so that a fine-tune on the same rows holds out the same ones.
+        row = {encoder.default_key: record.values["image"], "label": record.values["label"]}
+        return encoded.inputs, hashlib.blake2b(row_bytes(row), digest_size=16).digest(), encoded.cut
     except ValueError as error:
         return str(error)
 

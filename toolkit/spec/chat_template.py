@@ -1,0 +1,213 @@
+"""Chat templates: a conversation as one text, by a Jinja template that reaches nothing but its messages."""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+Message = Mapping[str, Any]
+"""`role` (system, user, assistant, …) and `content`, a text."""
+
+DEFAULT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ message['role'] | capitalize }}:\n{{ message['content'] }}"
+    "{% if message['role'] == 'assistant' %}{{ eos_token }}{% else %}{{ '\\n\\n' }}{% endif %}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"
+)
+"""`User:`, the question, `Assistant:`, the answer and the end of the text."""
+LARGEST = 1 << 20
+"""Characters that a template may write: one that goes on is stopped."""
+_BEGIN, _END = "\ue000", "\ue001"
+_BLOCKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
+
+
+class Segment(NamedTuple):
+    """A part of a rendered conversation."""
+
+    text: str
+    answer: bool
+    """Whether it is the assistant's: what the model is to write."""
+
+
+class ChatTemplate:
+    """A template as `transformers` takes it, in Jinja's immutable sandbox: no files, no imports, no attributes that
+    begin with an underscore.
+
+    Args:
+        text: The template.
+        end: What `eos_token` and `bos_token` stand for.
+    """
+
+    def __init__(self, text: str, end: str = "") -> None:
+        self.text = text
+        self._end = end
+
+    def check(self) -> None:
+        """Try it on a question and an answer. Raises ValueError, in words, for what it may not or can't do."""
+        asked = [{"role": "user", "content": "question"}]
+        if not any(
+            part.answer for part in self.segments([*asked, {"role": "assistant", "content": "answer"}])
+        ):
+            raise ValueError("the template leaves the assistant's messages out")
+        self.segments(asked, ask=True)
+
+    def segments(self, messages: Sequence[Message], *, ask: bool = False) -> list[Segment]:
+        """The conversation in parts, those that the assistant wrote apart from the rest.
+
+        Answers are what `{% generation %}` blocks enclose, where the template has them; else what it adds for
+        an assistant's message to the text that asks for it. A template that writes earlier turns otherwise than
+        when they were asked for leaves the last answer alone to be found.
+
+        Args:
+            ask: End with what asks for an answer.
+
+        Raises ValueError.
+        """
+        if _BLOCKS.search(self.text):
+            return list(_marked(self._render(messages, ask)))
+        parts: list[Segment] = []
+        seen = ""
+        turns = [number for number, message in enumerate(messages) if message["role"] == "assistant"]
+        for number in turns:
+            asked = self._render(messages[:number], True)
+            whole = self._render(messages[: number + 1], False)
+            if not asked.startswith(seen) or not whole.startswith(asked):
+                return self._last(messages, ask)
+            parts += [Segment(asked[len(seen) :], False), Segment(whole[len(asked) :], True)]
+            seen = whole
+        full = self._render(messages, ask)
+        if not full.startswith(seen):
+            return self._last(messages, ask)
+        return [part for part in (*parts, Segment(full[len(seen) :], False)) if part.text]
+
+    def _last(self, messages: Sequence[Message], ask: bool) -> list[Segment]:
+        if ask or messages[-1]["role"] != "assistant":
+            return [Segment(self._render(messages, ask), False)]
+        asked, whole = self._render(messages[:-1], True), self._render(messages, False)
+        if not whole.startswith(asked):
+            raise ValueError(
+                "the chat template writes an answer otherwise than it asks for one, so where it begins is not "
+                "known. Mark it in the template: {% generation %} … {% endgeneration %}"
+            )
+        return [Segment(asked, False), Segment(whole[len(asked) :], True)]
+
+    def _render(self, messages: Sequence[Message], ask: bool) -> str:
+        from jinja2 import TemplateError
+        from jinja2.exceptions import SecurityError, TemplateSyntaxError
+
+        try:
+            pieces: list[str] = []
+            size = 0
+            for piece in self._compiled.generate(
+                messages=[dict(message) for message in messages],
+                add_generation_prompt=ask,
+                bos_token=self._end,
+                eos_token=self._end,
+            ):
+                pieces.append(piece)
+                size += len(piece)
+                if size > LARGEST:
+                    raise ValueError(f"the chat template writes more than {LARGEST:,} characters")
+            return "".join(pieces)
+        except SecurityError as error:
+            raise ValueError(
+                f"the chat template reaches outside its messages: {error} Take that out of the template."
+            ) from error
+        except TemplateSyntaxError as error:
+            raise ValueError(f"the chat template, line {error.lineno}: {error.message}") from error
+        except TemplateError as error:
+            raise ValueError(f"the chat template refuses: {error.message}") from error
+        except (
+            TypeError,
+            AttributeError,
+            LookupError,
+            ArithmeticError,
+            OverflowError,
+            RecursionError,
+        ) as error:
+            if "no loader" in str(error):
+                raise ValueError(
+                    "the chat template reaches for a file. A template stands alone: write what it includes into it."
+                ) from error
+            raise ValueError(f"the chat template fails: {error}") from error
+
+    @cached_property
+    def _compiled(self) -> Any:
+        from jinja2.exceptions import SecurityError
+        from jinja2.ext import loopcontrols
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        class Sandbox(ImmutableSandboxedEnvironment):
+            """Says at once what is refused, where Jinja would write nothing."""
+
+            def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
+                raise SecurityError(
+                    f"access to attribute {attribute!r} of {type(obj).__name__!r} object is unsafe."
+                )
+
+        environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation()])
+        environment.globals |= {"raise_exception": _refuse, "strftime_now": _today}
+        environment.filters["tojson"] = _to_json
+        return environment.from_string(self.text)
+
+
+def _marked(text: str) -> Iterator[Segment]:
+    for number, part in enumerate(re.split(f"[{_BEGIN}{_END}]", text)):
+        if part:
+            yield Segment(part, number % 2 == 1)
+
+
+def _generation() -> Any:
+    from jinja2 import nodes
+    from jinja2.ext import Extension
+    from jinja2.parser import Parser
+
+    class Generation(Extension):
+        """`{% generation %} … {% endgeneration %}` encloses what the assistant writes."""
+
+        tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
+
+        def parse(self, parser: Parser) -> nodes.Node:
+            line = next(parser.stream).lineno
+            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
+            return nodes.CallBlock(self.call_method("_enclose"), [], [], body).set_lineno(line)
+
+        def _enclose(self, caller: Any) -> str:
+            return f"{_BEGIN}{caller()}{_END}"
+
+    return Generation
+
+
+def _refuse(message: str) -> None:
+    from jinja2 import TemplateError
+
+    raise TemplateError(message)
+
+
+def _today(form: str) -> str:
+    from datetime import datetime
+
+    return datetime.now().strftime(form)
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, indent=indent)
+
+
+def text_or_file(given: str) -> str:
+    """A template as it is, or read from the file that is named; a name without a file stays a name."""
+    if is_template(given):
+        return given
+    try:
+        return Path(given).expanduser().read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return given
+
+
+def is_template(given: str) -> bool:
+    """Whether this is a template and no name of a file."""
+    return "{" in given or "\n" in given
