@@ -18,6 +18,7 @@ from toolkit.evals.transfer.results import Outcome, choose_rates
 from toolkit.plan.errors import PlanError
 from toolkit.spec.load import load_spec
 from toolkit.spec.spec import Spec
+from toolkit.spec.train import Muon
 from toolkit.store.runs import NAME
 
 SPEC = Spec.model_validate(
@@ -36,6 +37,8 @@ SPEC = Spec.model_validate(
         },
     }
 )
+
+OPTIMIZER = Muon(kind="muon", lr=0.01)
 
 
 def design(**changes: object) -> Design:
@@ -81,7 +84,7 @@ def test_both_arms_get_the_same_rates_labels_steps_and_seeds() -> None:
 def test_a_trial_is_a_spec_that_runs_by_itself(tmp_path: Path) -> None:
     plan = design()
     for trial in (Trial("parent", 10, 2.0, 5), Trial("scratch", 100, 1.0, 6)):
-        made = make_spec(SPEC, plan, trial)
+        made = make_spec(SPEC, plan, trial, OPTIMIZER)
         (section,) = made.finetune.values()
         assert section.start == trial.arm
         assert section.data.limit == (10 if trial.labels == 10 else None)
@@ -92,7 +95,7 @@ def test_a_trial_is_a_spec_that_runs_by_itself(tmp_path: Path) -> None:
         path = tmp_path / "trial.toml"
         path.write_text(to_toml(made))
         assert load_spec(path).spec == made
-    (job,) = make_jobs(SPEC, plan, [Trial("parent", 10, 2.0, 5)], tmp_path, keep=False)
+    (job,) = make_jobs(SPEC, plan, [Trial("parent", 10, 2.0, 5)], tmp_path, {"parent": OPTIMIZER}, keep=False)
     assert (job.stage, job.quiet, job.keep_weights) == ("topic-n10-parent-x2-s5", True, False)
 
 

@@ -53,8 +53,8 @@ def transfer(
     \b
     Examples:
       tk transfer specs/gpt_small.toml --stage module_classifier
-      tk transfer specs/news_classifier.toml --labels 50,100,500 --seeds 5
-      tk transfer specs/news_classifier.toml --steps 100 --rates 1 --json
+      tk transfer specs/news_transfer.toml --labels 50,100,500 --seeds 5
+      tk transfer specs/news_transfer.toml --steps 100 --rates 1 --json
 
     \b
     Exit status:

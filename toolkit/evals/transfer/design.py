@@ -11,6 +11,7 @@ from toolkit.plan.errors import PlanError
 from toolkit.spec.duration import Interval, TrainLength
 from toolkit.spec.run import Keep
 from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.target import Finetune
 from toolkit.spec.toml import toml_key, toml_value
 from toolkit.spec.train import AdamW, Optimizer
 from toolkit.spec.tune import FullTune
@@ -116,11 +117,19 @@ def parse_labels(text: str, total: int) -> tuple[int, ...]:
     return tuple(sorted(counts))
 
 
-def make_jobs(spec: Spec, design: Design, trials: Iterable[Trial], root: Any, *, keep: bool) -> list[Job]:
-    """The trials as jobs. `keep` keeps their weights."""
+def make_jobs(
+    spec: Spec,
+    design: Design,
+    trials: Iterable[Trial],
+    root: Any,
+    optimizers: Mapping[Arm, Optimizer],
+    *,
+    keep: bool,
+) -> list[Job]:
+    """The trials as jobs. `optimizers` have the target's own rates, `keep` keeps the runs' weights."""
     jobs = []
     for trial in trials:
-        made = make_spec(spec, design, trial)
+        made = make_spec(spec, design, trial, optimizers[trial.arm])
         jobs.append(
             Job(
                 root=root,
@@ -135,18 +144,17 @@ def make_jobs(spec: Spec, design: Design, trials: Iterable[Trial], root: Any, *,
     return jobs
 
 
-def make_spec(spec: Spec, design: Design, trial: Trial) -> Spec:
+def make_spec(spec: Spec, design: Design, trial: Trial, optimizer: Optimizer) -> Spec:
     """A spec of one stage, which runs by itself too."""
     target = spec.finetune[design.stage]
-    limit = None if trial.labels == design.total else trial.labels
+    limit = target.data.limit if trial.labels == design.total else trial.labels
     section = target.model_copy(
         update={
             "parent": None,
-            "start": trial.arm,
+            **of_arm(trial.arm, target),
             "data": target.data.model_copy(update={"limit": limit}),
-            "tune": FullTune(kind="full") if trial.arm == "scratch" else target.tune,
             "duration": TrainLength(design.steps, "steps"),
-            "optimizer": target.optimizer and scaled(target.optimizer, trial.rate),
+            "optimizer": scaled(optimizer, trial.rate),
         }
     )
     run = spec.run.model_copy(
@@ -167,10 +175,9 @@ def make_spec(spec: Spec, design: Design, trial: Trial) -> Spec:
     )
 
 
-def with_optimizer(spec: Spec, stage: str, optimizer: Optimizer) -> Spec:
-    """The spec with the target's optimizer written out, so that its rates can be scaled."""
-    target = spec.finetune[stage].model_copy(update={"optimizer": optimizer})
-    return spec.model_copy(update={"finetune": {**spec.finetune, stage: target}})
+def of_arm(arm: Arm, target: Finetune) -> dict[str, Any]:
+    """What an arm changes of the target. From scratch there is nothing that could stay as it is."""
+    return {"start": arm, "tune": FullTune(kind="full") if arm == "scratch" else target.tune}
 
 
 def scaled(optimizer: Optimizer, factor: float) -> Optimizer:

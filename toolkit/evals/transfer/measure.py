@@ -1,19 +1,21 @@
 """From a spec to a design, and from finished runs to a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.data.progress import Progress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.job import Job
-from toolkit.evals.transfer.design import Design, folder_name, make_jobs, parse_labels, with_optimizer
+from toolkit.evals.transfer.design import Arm, Design, Trial, folder_name, make_jobs, of_arm, parse_labels
 from toolkit.evals.transfer.report import Pretraining, TransferReport, make_report
 from toolkit.evals.transfer.results import choose_rates, read_outcomes
 from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent, find_parent_checkpoint, read_reference
 from toolkit.plan.plan import known_facts, plan_here
+from toolkit.plan.recipe import make_recipe
 from toolkit.spec.spec import Spec
+from toolkit.spec.train import Optimizer
 from toolkit.store.lineage import read_graph
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
@@ -26,17 +28,22 @@ class Measurement:
     spec: Spec
     design: Design
     root: Path
+    optimizers: Mapping[Arm, Optimizer]
+    """With the rates that the trials' are multiples of: the target's, or by default those that suit the arm."""
     pretraining: Pretraining
     keep: bool
 
     def tuning(self) -> list[Job]:
-        return make_jobs(self.spec, self.design, self.design.tuning(), self.root, keep=self.keep)
+        return self._jobs(self.design.tuning())
 
     def measured(self) -> list[Job]:
         """Raises PlanError where no rate works."""
         design = self.design
         chosen = choose_rates(design, read_outcomes(self.root, design, design.tuning()))
-        return make_jobs(self.spec, design, design.measured(chosen), self.root, keep=self.keep)
+        return self._jobs(design.measured(chosen))
+
+    def _jobs(self, trials: Sequence[Trial]) -> list[Job]:
+        return make_jobs(self.spec, self.design, trials, self.root, self.optimizers, keep=self.keep)
 
     def report(self) -> TransferReport:
         """Raises PlanError where too few runs are finished."""
@@ -91,8 +98,15 @@ def plan_measurement(
         tuning_seed=spec.seed,
         steps=steps or plan.steps or 1,
     )
-    tuned = with_optimizer(spec, stage, plan.train.optimizer)
-    return Measurement(tuned, design, root, _cost(reference.run, checkpoint, root), keep)
+    target = spec.finetune[stage]
+    scratch = target.model_copy(update=of_arm("scratch", target))
+    beside = spec.model_copy(update={"finetune": {**spec.finetune, stage: scratch}})
+    optimizers: dict[Arm, Optimizer] = {
+        "parent": plan.train.optimizer,
+        "scratch": make_recipe(beside, stage, parent, facts).train.optimizer,
+    }
+    cost = _cost(reference.run, checkpoint, root)
+    return Measurement(spec, design, root, optimizers, cost, keep)
 
 
 def _cost(run: RunFolder, checkpoint: Checkpoint, root: Path) -> Pretraining:
