@@ -124,13 +124,23 @@ def make_report(
 
 
 def to_json(report: TransferReport) -> dict[str, Any]:
-    """Plain values; `labels_saved` is worked out."""
+    """Plain values, None for what isn't known; `labels_saved` is worked out."""
     rows = [{**asdict(row), "labels_saved": row.labels_saved} for row in report.rows]
-    for row, made in zip(report.rows, rows, strict=True):
-        made |= {arm: getattr(row, arm)._asdict() for arm in ARMS}
-        made["labels_from_scratch"] = row.labels_from_scratch._asdict()
-        made["compute"] = {arm: point._asdict() for arm, point in row.compute.items()}
-    return {**asdict(report), "rows": rows, "pretraining": report.pretraining._asdict()}
+    for row, fields in zip(report.rows, rows, strict=True):
+        fields |= {arm: getattr(row, arm)._asdict() for arm in ARMS}
+        fields["labels_from_scratch"] = row.labels_from_scratch._asdict()
+        fields["compute"] = {arm: point._asdict() for arm, point in row.compute.items()}
+    made = {**asdict(report), "rows": rows, "pretraining": report.pretraining._asdict()}
+    return {name: _known(value) for name, value in made.items()}
+
+
+def _known(value: Any) -> Any:
+    """NaN, which JSON has no form for, as None."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _known(item) for name, item in value.items()}
+    return [_known(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _compute(group: Sequence[Outcome], wanted: float, higher: bool) -> Reach:
