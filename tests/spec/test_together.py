@@ -93,7 +93,7 @@ def test_shapes_of_images(data, shape) -> None:
     ],
 )
 def test_what_does_not_go_together(data, model, objective, message) -> None:
-    with pytest.raises(ValueError, match=".") as caught:
+    with pytest.raises(ValueError, match=r".") as caught:
         made(data, model, objective)
     assert message in str(caught.value)
 

@@ -27,7 +27,7 @@ def export(
     ] = None,
     runs: Runs = None,
 ) -> None:
-    """Write a model as a folder for transformers, or an adapter for peft.
+    """Write a model for transformers, or an adapter for peft.
 
     `AutoTokenizer` opens it, and `AutoModelForCausalLM`; what classifies or gives a number,
     `AutoModelForSequenceClassification`. LoRA updates are merged, unless --adapter asks for them alone. A model card
