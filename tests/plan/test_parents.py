@@ -96,7 +96,7 @@ def test_words_need_a_trunk_that_reads_them_and_a_head_that_may_move(folder, spe
     ):
         make_plan(tied, "a", machine=machine, parent=parent)
     pictures = dataclasses.replace(
-        parent, data=Data.model_validate({"sources": [{"kind": "folder", "path": "x"}]})
+        parent, data=Data.model_validate({"image_size": 32, "sources": [{"kind": "folder", "path": "x"}]})
     )
     tags = spec(finetune={"a": {"kind": "tag", "data": ROWS}})
     with pytest.raises(

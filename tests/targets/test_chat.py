@@ -1,5 +1,6 @@
 """Rows of conversations: targets cover the answers and nothing else."""
 
+import copy
 from typing import Any
 
 import pytest
@@ -160,7 +161,29 @@ def test_the_template_is_kept_with_the_tokenizer(tokenizer: TextTokenizer, tmp_p
     kept = tokenizer.with_chat_template(CHATML)
     for name, content in kept.files.items():
         (tmp_path / name).write_bytes(content)
-    again = TextTokenizer.read(tmp_path)
+    again = TextTokenizer.read_kept(tmp_path)
     assert again.chat_template == CHATML
     assert again.fingerprint == tokenizer.fingerprint
     assert tokenizer.chat_template is None
+
+
+def test_an_imported_models_own_beginning_stands_before_every_row(
+    make_form: MakeForm, make_task: MakeTask
+) -> None:
+    """Llama and its kin begin a text with another token than they end it with."""
+    rows = {
+        "chat": ({}, {"messages": TALK}),
+        "translate": ({}, {"source": "a", "target": "b"}),
+        "tag": ({}, {"tokens": ["a", "b"], "tags": ["O", "B-X"]}),
+        "answer": ({"options": ["yes", "no"]}, {"context": "a", "answer": "no"}),
+    }
+    for kind, (options, row) in rows.items():
+        form = make_form(kind=kind, longest=200, **options)
+        begin = form.tokenizer.special_tokens["<|im_start|>"]
+        form.encoder.tokenizer = copy.copy(form.tokenizer)
+        form.encoder.tokenizer.begin_of_text_id = begin
+        if kind == "chat":
+            form = type(form)(form.section, form.encoder, form.longest)
+        labels = form.labels([row])
+        assert form.example(row, labels).fields["inputs"][0] == begin
+        assert form.question(row, labels).fields["inputs"][0] == begin

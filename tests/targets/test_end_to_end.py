@@ -200,7 +200,9 @@ def test_chat_answers_from_a_pipe_and_a_sample_is_an_answer(runs: Path) -> None:
     assert tk(runs, "chat", "small/talk", "--temperature", "0", given=given) == "rot\nblau\n"
     turns = tk(runs, "chat", "small/talk", "--temperature", "0", "--json", given=given).splitlines()
     assert json.loads(turns[0]) == {"question": "the red house 5", "answer": "rot"}
-    assert tk(runs, "sample", "small/talk", "the red house 5", "--temperature", "0").endswith("rot\n")
+    assert tk(runs, "sample", "small/talk", "the red house 5", "--temperature", "0") == (
+        "the red house 5\nrot\n"
+    )
     refused = CliRunner().invoke(app, ["chat", "small/words", "--runs", str(runs)])
     assert "was not taught to talk. See `tk predict`" in str(refused.exception)
 

@@ -31,10 +31,11 @@ def predict(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """What a fine-tuned model makes of a text, a file, or the lines of standard input.
+    """Put a fine-tuned model to use.
 
-    A line is a text, or a JSON object where a row has several fields. Answers come in the order of the rows,
-    one a line; --json gives all that is known of each, as JSON lines.
+    It reads a text, the rows of a file, or the lines of standard input. A line is a text, or a JSON object where a
+    row has several fields. Answers come in the order of the rows, one a line; --json gives all that is known of
+    each, as JSON lines.
 
     \b
     Examples:

@@ -91,7 +91,8 @@ def sample(
             continue
         if count > 1:
             print(paint(f"--- {number + 1}, seed {first + number}", DIM))
-        print(sanitize(prompt, multiline=True), end="", flush=True)
+        apart = not getattr(model.task, "goes_on", True)
+        print(sanitize(prompt, multiline=True), end="\n" if apart else "", flush=True)
         for piece in pieces:
             print(sanitize(piece, multiline=True), end="", flush=True)
         print()

@@ -26,8 +26,12 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
         yield f"cost         {cost}"
     yield ""
     yield "next"
-    use = {"causal_lm": ("tk sample", "have it write"), "masked_lm": ("tk fill", "have it fill in [MASK]")}
-    first = use.get(plan.task.kind)
+    use = {
+        "causal_lm": ("tk sample", "have it write"),
+        "masked_lm": ("tk fill", "have it fill in [MASK]"),
+        "chat": ("tk chat", "talk to it"),
+    }
+    first = use.get(plan.task.kind, ("tk predict", "use it: a text, a file, a pipe") if plan.parent else None)
     for command, does in (
         *([(f"{first[0]} {run}", first[1])] if first else []),
         (f"tk show {run}", "plan and actual, checkpoints"),

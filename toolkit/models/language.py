@@ -21,6 +21,8 @@ class LanguageTask(Task):
 
     trunk: GPTTrunk
     predicts_every_token = True
+    goes_on = True
+    """Whether what it writes goes on from the letters of its prompt, and is no answer to it."""
 
     def __init__(self, section: Any, given: Given) -> None:
         super().__init__()

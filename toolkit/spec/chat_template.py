@@ -37,12 +37,12 @@ class ChatTemplate:
 
     Args:
         text: The template.
-        end: What `eos_token` and `bos_token` stand for.
+        end: What `eos_token` stands for, and `bos_token` where `begin` is empty.
     """
 
-    def __init__(self, text: str, end: str = "") -> None:
+    def __init__(self, text: str, end: str = "", begin: str = "") -> None:
         self.text = text
-        self._end = end
+        self._end, self._begin = end, begin or end
 
     def check(self) -> None:
         """Try it on a question and an answer. Raises ValueError, in words, for what it may not or can't do."""
@@ -103,7 +103,7 @@ class ChatTemplate:
             for piece in self._compiled.generate(
                 messages=[dict(message) for message in messages],
                 add_generation_prompt=ask,
-                bos_token=self._end,
+                bos_token=self._begin,
                 eos_token=self._end,
             ):
                 pieces.append(piece)

@@ -88,16 +88,16 @@ class AnswerForm(Form):
         return [*self.tokenizer.encode(option), self.tokenizer.end_of_text_id]
 
     def _prompt(self, row: Values, longest: int) -> tuple[list[int], bool]:
-        end = self.tokenizer.end_of_text_id
+        begin, end = self.tokenizer.begin_of_text_id, self.tokenizer.end_of_text_id
         texts = [text for text in (self._question(row), self._context(row)) if text]
         if not texts:
             raise ValueError("neither a question nor a context to read")
         head, *last = [self.tokenizer.encode(text) for text in texts]
         if not last:
-            return [end, *head[-(longest - 2) :], end], len(head) > longest - 2
+            return [begin, *head[-(longest - 2) :], end], len(head) > longest - 2
         head = head[: longest // 2]
         kept = longest - len(head) - 3
-        return [end, *head, end, *last[0][-kept:], end], len(last[0]) > kept
+        return [begin, *head, end, *last[0][-kept:], end], len(last[0]) > kept
 
     def _question(self, row: Values) -> str:
         """Empty where the row has none and none was named."""
@@ -112,9 +112,9 @@ class AnswerForm(Form):
         """The ids of question and context, the letters of the context that each position stands for ((-1, -1) for
         none), whether something was cut, and the letter at which the context begins."""
         end = self.tokenizer.end_of_text_id
-        head = [end]
+        head = [self.tokenizer.begin_of_text_id]
         if question := self._question(row):
-            head = [end, *self.tokenizer.encode(question)[: longest // 2], end]
+            head = [*head, *self.tokenizer.encode(question)[: longest // 2], end]
         ids, offsets = self.tokenizer.encode_offsets(text_of(row, self.section.context_key or CONTEXT))
         kept = longest - len(head)
         cut = max(len(ids) - kept, 0)

@@ -41,7 +41,7 @@ class ChatForm(Form):
                 text_of(row, self.section.completion_key),
             )
             answer = [*tokenizer.encode(completion), tokenizer.end_of_text_id]
-            ids = [tokenizer.end_of_text_id, *tokenizer.encode(as_prompt(prompt))]
+            ids = [tokenizer.begin_of_text_id, *tokenizer.encode(as_prompt(prompt))]
             kept = room(self.longest, answer)
             cut = len(ids) > kept
             ids = [ids[0], *ids[len(ids) - kept + 1 :]] if cut else ids
@@ -86,7 +86,7 @@ class ChatForm(Form):
     def question(self, row: Values, labels: tuple[str, ...]) -> Example:
         if self.section.prompt_key is not None:
             prompt = as_prompt(field_of(row, self.section.prompt_key))
-            ids = [self.tokenizer.end_of_text_id, *self.tokenizer.encode(prompt)]
+            ids = [self.tokenizer.begin_of_text_id, *self.tokenizer.encode(prompt)]
         else:
             messages = messages_of(row)
             while messages and messages[-1]["role"] == "assistant":
@@ -110,7 +110,8 @@ class Conversation:
 
     def __init__(self, template: str, tokenizer: Reader) -> None:
         self._tokenizer = tokenizer
-        self._template = ChatTemplate(template, tokenizer.end_of_text)
+        begin = tokenizer.token(tokenizer.begin_of_text_id)
+        self._template = ChatTemplate(template, tokenizer.end_of_text, begin)
         self._special = frozenset(tokenizer.special_tokens.values())
 
     def check(self) -> None:
@@ -122,7 +123,7 @@ class Conversation:
         """What stands at the head of a row: nothing where the template brings its own token."""
         asked = self._encoded(self._template.segments([{"role": "user", "content": "a"}], ask=True))
         first = [i for ids, _ in asked for i in ids][:1]
-        return [] if self._special.intersection(first) else [self._tokenizer.end_of_text_id]
+        return [] if self._special.intersection(first) else [self._tokenizer.begin_of_text_id]
 
     @cached_property
     def stop_ids(self) -> frozenset[int]:
@@ -226,7 +227,7 @@ class ChatTask(WordsTask):
 
     def __init__(self, section: Any, given: Any) -> None:
         super().__init__(section, given)
-        self._plain = section.prompt_key is not None
+        self._plain = self.goes_on = section.prompt_key is not None
         self._template: str | None = section.template
 
     @cached_property

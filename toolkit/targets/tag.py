@@ -81,7 +81,7 @@ class TagForm(Form):
         before, after = [-1, *words_of[:-1]], [*words_of[1:], -1]
         carries = zip(words_of, before if first else after, strict=True)
         places = [word if word != other else -1 for word, other in carries]
-        return [self.tokenizer.end_of_text_id, *ids], [-1, *places]
+        return [self.tokenizer.begin_of_text_id, *ids], [-1, *places]
 
 
 def listed(row: Values, key: str) -> Sequence[Any]:

@@ -31,7 +31,7 @@ class TranslateForm(Form):
     def _prompt(self, row: Values, longest: int) -> tuple[list[int], bool]:
         ids = self.tokenizer.encode(text_of(row, self.section.source_key))
         end = self.tokenizer.end_of_text_id
-        return [end, *ids[: longest - 2], end], len(ids) > longest - 2
+        return [self.tokenizer.begin_of_text_id, *ids[: longest - 2], end], len(ids) > longest - 2
 
 
 class TranslateTask(WordsTask):
@@ -39,6 +39,7 @@ class TranslateTask(WordsTask):
     500 at the last one."""
 
     form = TranslateForm
+    goes_on = False
     observed_rows = 64
     observed_at_last = 500
 
