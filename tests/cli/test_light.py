@@ -32,6 +32,8 @@ LIGHT = (
     ["show", "tiny"],
     ["show", "tiny", "--json"],
     ["diff", "tiny", "tiny"],
+    ["lineage"],
+    ["lineage", "tiny@last", "--json"],
     ["plan", "tiny.toml"],
     ["verify", "tiny"],
     ["schema"],

@@ -223,7 +223,8 @@ def _score_row(row: "object") -> list[str]:
     else:
         prefix = {"at": "about ", "at most": "at most ", "more than": "more than "}[needs.bound]
         factor = needs.value / row.labels
-        needs_text = f"{prefix}{round(needs.value):,} ({factor:.1f} times)"
+        times = f" ({factor:.1f} times)" if factor > 1 else ""
+        needs_text = f"{prefix}{round(needs.value):,}{times}"
     return [
         f"{row.labels:,}",
         _spread(row.parent),
