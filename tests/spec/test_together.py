@@ -1,5 +1,7 @@
 """What holds between data, model and objective, and what one fills in of another."""
 
+import re
+
 import pytest
 
 from toolkit.spec.errors import SpecErrors
@@ -93,9 +95,8 @@ def test_shapes_of_images(data, shape) -> None:
     ],
 )
 def test_what_does_not_go_together(data, model, objective, message) -> None:
-    with pytest.raises(ValueError, match=r".") as caught:
+    with pytest.raises(ValueError, match=re.escape(message)):
         made(data, model, objective)
-    assert message in str(caught.value)
 
 
 def test_masked_lm_gives_the_tokenizer_a_mask() -> None:
