@@ -117,12 +117,16 @@ def _check(options: Options) -> None:
 
 
 def _interactive() -> bool:
+    if os.environ.get("TEXTUAL_DRIVER"):  # textual-serve's end of a pipe
+        return True
     return sys.stdin.isatty() and sys.stdout.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def _marker(options: Options) -> Marker:
     if options.marker:
         return cast(Marker, options.marker)
+    if os.environ.get("TEXTUAL_DRIVER"):
+        return "braille"
     encoding = (sys.stdout.encoding or "ascii").lower().replace("-", "")
     if encoding != "utf8" or os.environ.get("TERM") == "linux":
         return "ascii" if encoding != "utf8" else "block"

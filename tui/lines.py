@@ -76,8 +76,8 @@ def fit(spans: Line, cells: int) -> Line:
 
 
 def styled(spans: Line, style: str) -> Line:
-    """The line with a style over those it has."""
-    return tuple(Span(span.text, f"{span.style} {style}".strip()) for span in spans)
+    """The line in one style instead of those it has."""
+    return (Span("".join(span.text for span in spans), style),)
 
 
 def fill(lines: Sequence[Line], height: int, cells: int) -> list[Line]:

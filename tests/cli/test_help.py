@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from toolkit.cli.main import app
 
-READING = ["plan", "ls", "show", "diff", "lineage", "sample", "probe", "transfer", "verify"]
+READING = ["plan", "ls", "show", "diff", "lineage", "sample", "fill", "probe", "transfer", "verify"]
 COMMANDS = [
     "run",
     "plan",
@@ -19,6 +19,7 @@ COMMANDS = [
     "diff",
     "lineage",
     "sample",
+    "fill",
     "probe",
     "transfer",
     "export",

@@ -15,7 +15,7 @@ data = {{ kind = "files", path = "{folder}/rows.jsonl", validation = 0.3 }}
 duration = "10 steps"
 batch = "8 rows"
 """
-OPTIONS = ("--labels", "10,40", "--seeds", "2", "--rates", "1,3")
+OPTIONS = ("--labels", "20", "--seeds", "1", "--rates", "1,3")
 
 
 @pytest.fixture
@@ -45,37 +45,51 @@ def finished(runs: Path) -> set[str]:
 def test_a_measurement_is_interrupted_gone_on_with_and_reused(labelled) -> None:
     process = labelled.start("transfer", "tiny.toml", *OPTIONS)
     end = time.monotonic() + 120
-    while len(finished(labelled.runs)) < 2 and time.monotonic() < end:
+    while len(finished(labelled.runs)) < 1 and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 75, out + err
     before = finished(labelled.runs)
-    assert 2 <= len(before) < 16
+    assert 1 <= len(before) < 4
     started = {name: attempts(labelled, name) for name in before}
 
     said = labelled.tk("transfer", "tiny.toml", *OPTIONS)
     assert "reused" in said
-    assert len(finished(labelled.runs)) == 8 + 8
+    assert len(finished(labelled.runs)) == 4 + 2
     assert {name: attempts(labelled, name) for name in before} == started
     assert "LABELS" in said
-    report = (
-        json.loads(
-            labelled.tk("transfer", "tiny.toml", *OPTIONS, "--json").partition("\n{")[2].join("{}")[:-1]
-        )
-        if False
-        else json.loads((labelled.runs / "tiny.transfer" / "report-kind" / "report.json").read_text())
-    )
-    assert [row["labels"] for row in report["rows"]] == [10, 40]
-    for row in report["rows"]:
-        assert row["parent"]["n"] == row["scratch"]["n"] == 2
-        assert 0 <= row["scratch"]["mean"] <= 1
+    report, _ = json.JSONDecoder().raw_decode(labelled.tk("transfer", "tiny.toml", *OPTIONS, "--json"))
     folder = labelled.runs / "tiny.transfer" / "report-kind"
+    assert json.loads((folder / "report.json").read_text())["rows"] == report["rows"]
+    assert [row["labels"] for row in report["rows"]] == [20]
+    for row in report["rows"]:
+        assert row["parent"]["n"] == row["scratch"]["n"] == 1
+        assert 0 <= row["scratch"]["mean"] <= 1
     assert {path.suffix for path in folder.iterdir()} >= {".json", ".png", ".svg"}
     assert len(list(folder.glob("events.out.tfevents.*"))) == 1
     # Weights are gone, and what they were is still known.
     assert not list((labelled.runs / "tiny.transfer").glob("*/checkpoints/step-*"))
-    assert "tiny.transfer" in labelled.tk("lineage")
+    assert "tiny.transfer/kind-n20-scratch-x3-s3 from scratch" in labelled.tk("lineage")
+    # A run by itself gives the same score: it is an ordinary one.
+    trial = next(iter(sorted(before)))
+    alone = labelled.runs / "tiny.transfer" / trial
+    labelled.tk("run", alone / "spec.toml", "--as", "alone")
+    scores = [
+        json.loads((path / "status.json").read_text()) for path in (alone, labelled.runs / "alone" / trial)
+    ]
+    assert scores[0]["metrics"]["val/accuracy"] == scores[1]["metrics"]["val/accuracy"]
+
+
+def test_wrong_options_are_told_before_anything_runs(labelled) -> None:
+    for options, said in (
+        (("--rates", "0,1"), "write numbers above zero"),
+        (("--stage", "sort"), 'has no target "sort"'),
+        (("--as", "A b"), "can't name a run"),
+        (("--labels", "few"), "neither a count nor a share"),
+    ):
+        assert said in labelled.tk("transfer", "tiny.toml", *options, status=2)
+    assert not labelled.runs.exists()
 
 
 def attempts(desk, name: str) -> int:

@@ -1,8 +1,8 @@
 """Images and recordings: decoded once, held out by content, the same in every order of reading."""
 
 import io
-import itertools
 import wave
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +245,7 @@ def test_tokenizers_with_a_mask(spec: Any) -> None:
     ids = tokenizer.encode(texts[0])
     heads, tails = tokenizer.word_edges
     words, word = [], [ids[0]]
-    for before, after in itertools.pairwise(ids):
+    for before, after in pairwise(ids):
         if heads[after] and tails[before]:
             word.append(after)
         else:

@@ -25,6 +25,7 @@ def test_losses_do_not_depend_on_the_ranks(shared: Bench) -> None:
     assert farthest(shared, "one", "three", "val/loss") < 1e-6
 
 
+@pytest.mark.long
 def test_muon_on_two_ranks_and_a_stop_on_each_side(shared: Bench, two_ranks: str) -> None:
     shared.run("one-muon")
     # Its matrices are orthogonalised in bfloat16, which turns differences of 1e-7 into larger ones.
@@ -57,6 +58,7 @@ def test_a_rank_that_dies_ends_the_run_which_resumes_equal(shared: Bench, two_ra
     shared.assert_equal("dies", two_ranks)
 
 
+@pytest.mark.long
 def test_a_rank_that_hangs_is_told_of_with_its_stacks(shared: Bench, two_ranks: str) -> None:
     process = shared.start("hangs", "--nproc", "2", "run.hang_after=3")
     shared.wait_for_step("hangs", 12, process)
@@ -72,6 +74,7 @@ def test_a_rank_that_hangs_is_told_of_with_its_stacks(shared: Bench, two_ranks: 
     shared.assert_equal("hangs", two_ranks)
 
 
+@pytest.mark.long
 def test_a_killed_supervisor_leaves_no_rank_behind(shared: Bench) -> None:
     process = shared.start("orphans", "--nproc", "2")
     shared.wait_for_step("orphans", 5, process)
@@ -80,6 +83,7 @@ def test_a_killed_supervisor_leaves_no_rank_behind(shared: Bench) -> None:
     wait_until(lambda: not any(map(alive, pids)), 20)
 
 
+@pytest.mark.long
 def test_torchrun_starts_the_same_run(shared: Bench, two_ranks: str) -> None:
     torchrun = (sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "toolkit")
     process = shared.start_with(torchrun, "by-torchrun")

@@ -13,10 +13,12 @@ from toolkit.plan.corpus import write_facts
 from toolkit.plan.cost import token_bytes
 from toolkit.plan.errors import PlanError
 from toolkit.plan.length import Every
+from toolkit.plan.parents import find_parent
 from toolkit.plan.plan import Plan, make_plan, plan_here
 from toolkit.plan.probe import ProbeRecord, find_probe, save_probe, workload_key
 from toolkit.plan.report import plan_rows
 from toolkit.spec.load import load_spec
+from toolkit.spec.spec import PRETRAIN
 
 SPECS = Path(__file__).parents[2] / "specs"
 SHIPPED = sorted(SPECS.glob("*.toml"))
@@ -29,14 +31,17 @@ def measured(plan, **fields):
 
 
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda file: file.stem)
-def test_every_shipped_spec_is_planned(machine, gpu_machine, file):
+def test_every_shipped_spec_is_planned(machine, gpu_machine, file, monkeypatch, tmp_path):
+    monkeypatch.chdir(file.parent.parent)
     spec = load_spec(file).spec
     for where in (machine, gpu_machine):
-        plan = make_plan(spec, machine=where)
-        assert Plan.model_validate_json(plan.model_dump_json()) == plan
-        assert not [
-            warning for warning in plan.warnings if "does not divide" in warning or "rows of" in warning
-        ]
+        for stage in spec.stages:
+            parent = None if stage == PRETRAIN else find_parent(spec, stage, root=tmp_path, cache=tmp_path)
+            plan = make_plan(spec, stage, machine=where, parent=parent)
+            assert Plan.model_validate_json(plan.model_dump_json()) == plan
+            assert not [
+                warning for warning in plan.warnings if "does not divide" in warning or "rows of" in warning
+            ]
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

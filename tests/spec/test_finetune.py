@@ -52,7 +52,8 @@ parent = "y"
 """
     keys = "s.toml:10:13  finetune.y.input_key: must be a key in quotes, or a list of keys, not 3."
     assert mistakes(text).splitlines() == [
-        's.toml:4:8  finetune.x.kind: "clasify" is unknown. Write "classify" or "regress". Did you mean classify?',
+        's.toml:4:8  finetune.x.kind: "clasify" is unknown. Write "classify", "regress", "multilabel", "tag", '
+        '"answer", "chat" or "translate". Did you mean classify?',
         "s.toml:5:44  finetune.x.data.limitt: unknown key. Did you mean limit?",
         "s.toml:9:32  finetune.y.tune.rank: must be a whole number from 1 to 1024, not 0.",
         keys,

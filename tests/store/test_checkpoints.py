@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from toolkit.store.checkpoints import CheckpointStore, find_checkpoint
+from toolkit.store.children import note_child
 from toolkit.store.errors import (
     BadName,
     CorruptCheckpoint,
@@ -334,3 +335,17 @@ def test_history_reaches_through_removed_checkpoints_and_other_runs(run: RunFold
     assert [str(one.run) for one in line[:2]] == ["gpt_small/coder", "gpt_small/pretrain"]
     with pytest.raises(UnknownCheckpoint):
         history(run.root, "0" * 64)
+
+
+def test_discarding_leaves_the_manifests_and_what_others_came_from(run: RunFolder) -> None:
+    made = fill(run, 10, 20, 30)
+    run.plan.write_text("{}")
+    child = RunFolder(run.root, "gpt_small", "chat")
+    child.create()
+    child.plan.write_text("{}")
+    note_child(run, child, made[1].id)
+    store = CheckpointStore(run)
+    store.discard()
+    assert [item.step for item in store.list()] == [20]
+    assert [item.step for item in store.pruned()] == [10, 30]
+    assert [item.id for item in history(run.root, made[0].id)] == [made[0].id]

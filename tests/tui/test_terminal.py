@@ -9,6 +9,7 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from terminal import ROOT, Terminal
 from worlds import WALL, LiveRun, finished_run
@@ -232,6 +233,49 @@ print([name for name in heavy if name in sys.modules], file=sys.stderr)
         text=True,
     )
     assert result.stderr.splitlines()[-1] == "[]", result.stderr
+
+
+@pytest.mark.slow
+def test_a_browser_gets_the_same_on_this_machine_only(small: Path) -> None:
+    pytest.importorskip("textual_serve")
+    import asyncio
+    import socket
+
+    import aiohttp
+
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "toolkit", "dash", str(small), "--web", "--port", str(port)]
+    server = subprocess.Popen(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True
+    )
+
+    async def talk() -> bytes:
+        async with aiohttp.ClientSession() as session:
+            url = f"http://127.0.0.1:{port}/ws?width=80&height=24"
+            for _ in range(200):
+                try:
+                    link = await session.ws_connect(url)
+                    break
+                except aiohttp.ClientError:
+                    await asyncio.sleep(0.1)
+            received = b""
+            while b"finished" not in received:
+                message = await link.receive(timeout=60)
+                assert message.type in (aiohttp.WSMsgType.BINARY, aiohttp.WSMsgType.TEXT), message
+                received += message.data if isinstance(message.data, bytes) else message.data.encode()
+            await link.close()
+            return received
+
+    try:
+        assert b"done/pretrain" in asyncio.run(talk())
+        listening = [c.laddr.ip for c in psutil.Process(server.pid).net_connections() if c.status == "LISTEN"]
+        assert listening == ["127.0.0.1"]
+    finally:
+        server.terminate()
+        out = server.communicate()[0]
+    assert "no login" in out
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ def export(
     ] = None,
     runs: Runs = None,
 ) -> None:
-    """Write a model as a folder for transformers, or an adapter for peft.
+    """Write a model for transformers, or an adapter for peft.
 
     `AutoTokenizer` opens it, and `AutoModelForCausalLM`; what classifies or gives a number,
     `AutoModelForSequenceClassification`. LoRA updates are merged, unless --adapter asks for them alone. A model card
@@ -41,12 +41,14 @@ def export(
     """
     from toolkit.cli.output import say
     from toolkit.store.checkpoints import find_checkpoint
+    from toolkit.store.events import append_event
     from toolkit.store.runs import runs_root
 
     found, checkpoint = find_checkpoint(run, runs_root(runs))
     from toolkit.interop.export import export_checkpoint
 
     written = export_checkpoint(checkpoint, folder, replace=replace, adapter=adapter, base=base)
+    append_event(found, "exported", checkpoint=checkpoint.id, path=str(folder.absolute()))
     say(f"{found} at step {checkpoint.step} is in {folder}:")
     for file in sorted(written.folder.iterdir()):
         say(f"  {file.name}")

@@ -16,7 +16,7 @@ def fill(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Show what may stand at each [MASK] of a text, and how likely it is.
+    """Show what may stand at each [MASK] of a text.
 
     \b
     Examples:

@@ -27,7 +27,7 @@ def import_(
     runs: Runs = None,
     as_json: Json = False,
 ) -> None:
-    """Import a model as a run: GPT-2, Llama and Qwen 3, or a LoRA of PEFT on one of them.
+    """Import a model of transformers, or a LoRA of PEFT, as a run.
 
     Weights are read from safetensors alone, and no code that comes with them is run. `parent = "hf:..."` in a spec
     does the same by itself.

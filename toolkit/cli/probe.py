@@ -46,8 +46,8 @@ def probe(
     \b
     Examples:
       tk probe gpt_small --stage module_classifier --random
-      tk probe gpt_small@best --target specs/news_classifier.toml --png depth.png
-      tk probe gpt_small --target specs/news_classifier.toml:news --json
+      tk probe gpt_small@best --target specs/news_transfer.toml --png depth.png
+      tk probe gpt_small --target specs/news_transfer.toml:news --json
     """
     from contextlib import nullcontext
     from dataclasses import asdict

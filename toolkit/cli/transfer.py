@@ -1,5 +1,6 @@
 """`tk transfer`: what the pretraining is worth to a fine-tune, measured."""
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -52,8 +53,8 @@ def transfer(
     \b
     Examples:
       tk transfer specs/gpt_small.toml --stage module_classifier
-      tk transfer specs/news_classifier.toml --labels 50,100,500 --seeds 5
-      tk transfer specs/news_classifier.toml --steps 100 --rates 1 --json
+      tk transfer specs/news_transfer.toml --labels 50,100,500 --seeds 5
+      tk transfer specs/news_transfer.toml --steps 100 --rates 1 --json
 
     \b
     Exit status:
@@ -106,26 +107,28 @@ def _measure(
             raise ValueError
     except ValueError:
         raise BadInput(f"--rates {rates}: write numbers above zero, such as 0.3,1,3") from None
-    from toolkit.evals.transfer.measure import choose_stage, plan_measurement
+    from toolkit.evals.transfer.design import choose_stage, folder_name, parse_labels
 
-    try:
-        target = choose_stage(loaded.spec, stage)
-        _train_parents(loaded, target, root)
-        measurement = plan_measurement(
-            loaded.spec,
-            target,
-            root,
-            labels=labels,
-            seeds=seeds,
-            rates=factors,
-            steps=steps,
-            name=as_name,
-            keep=keep,
-        )
-        failed = _carry_out(measurement.tuning(), "choosing rates", replace)
-        failed |= _carry_out(measurement.measured(), "measuring", replace)
-    except ValueError as error:
-        raise BadInput(str(error)) from error
+    target = choose_stage(loaded.spec, stage)
+    folder_name(loaded.spec, as_name)
+    parse_labels(labels, sys.maxsize)
+    _train_parents(loaded, target, root)
+    # torch takes seconds to import: what can fail without it has had its chance.
+    from toolkit.evals.transfer.measure import plan_measurement
+
+    measurement = plan_measurement(
+        loaded.spec,
+        target,
+        root,
+        labels=labels,
+        seeds=seeds,
+        rates=factors,
+        steps=steps,
+        name=as_name,
+        keep=keep,
+    )
+    failed = _carry_out(measurement.tuning(), "choosing rates", replace)
+    failed |= _carry_out(measurement.measured(), "measuring", replace)
     return measurement, failed
 
 

@@ -99,6 +99,9 @@ class Multilabel(Target):
     """Names of the labels; by default those of the training rows, sorted."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a label counts as given."""
+    pool: Literal["last", "mean"] | None = None
+    """The vector that the head reads: that of the last position, or the mean of all. Default: as the trunk has it,
+    which for a GPT is the last, the only one that saw the whole row."""
 
 
 class Tag(Target):

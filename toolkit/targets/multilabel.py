@@ -56,12 +56,12 @@ class MultilabelTask(PooledTask):
         self.threshold: float = section.threshold
 
     def forward(self, batch: Batch) -> Loss:
-        scores, wanted = self.scores(batch), batch["labels"].float()
+        scores, wanted = self.scores_of_loss(batch), batch["labels"].float()
         loss = F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
         return Loss(loss / scores.shape[1])
 
     def observe(self, batch: Batch) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
-        return self.scores(batch).sigmoid().cpu().numpy(), batch["labels"].cpu().numpy()
+        return self.scores_again(batch).sigmoid().cpu().numpy(), batch["labels"].cpu().numpy()
 
     def report(self, observed: Sequence[Any]) -> Report:
         """F1 at the threshold, and the average precision, the mean over labels that some held-out row has."""

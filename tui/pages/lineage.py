@@ -205,7 +205,7 @@ def draw_lineage(desk: Desk, columns: int, rows: int) -> list[Line]:
         indent, item = whole.rows[index]
         text = _row(desk, indent, item, left, marked=bool(item.checkpoint and item.checkpoint.id in ancestry))
         lines.append(styled(text, "at") if index == at else text)
-    told = _about(desk, node, whole)
+    told = _about(desk, node, whole, left if below else columns - left - 1)
     if not below:
         return beside([(lines, left), (told, columns - left - 1)], rows)
     return [*fill(lines, height, columns), *fill(told, below, columns)]
@@ -286,9 +286,9 @@ def _ancestry(node: Node, whole: Tree) -> list[Node]:
     return list(found.values())
 
 
-def _about(desk: Desk, node: Node, whole: Tree) -> list[Line]:
+def _about(desk: Desk, node: Node, whole: Tree, columns: int) -> list[Line]:
     """What is under the cursor, and what it comes from."""
-    rule = Span("─" * 200 if desk.marker != "ascii" else "-" * 200, "dim")
+    rule = Span(("-" if desk.marker == "ascii" else "─") * columns, "dim")
     lines: list[Line] = [(rule,), line((f" {safe(node.reference)}", "bold"))]
     run, item = node.run, node.checkpoint
     if item is None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from toolkit.engine.job import Job
+from toolkit.plan.errors import PlanError
 from toolkit.spec.duration import Interval, TrainLength
 from toolkit.spec.run import Keep
-from toolkit.spec.spec import Spec
+from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.spec.target import Finetune
 from toolkit.spec.toml import toml_key, toml_value
 from toolkit.spec.train import AdamW, Optimizer
 from toolkit.spec.tune import FullTune
@@ -78,33 +80,56 @@ class Design:
         return f"{base}-n{trial.labels}-{trial.arm}-x{rate}-s{trial.seed}"
 
 
+def choose_stage(spec: Spec, asked: str | None) -> str:
+    """The target that is meant. Raises PlanError where it isn't clear."""
+    targets = [stage for stage in spec.stages if stage != PRETRAIN]
+    if asked is not None:
+        if asked not in targets:
+            raise PlanError(f'{spec.name} has no target "{asked}". It has: {", ".join(targets) or "none"}.')
+        return asked
+    if len(targets) != 1:
+        which = f"several targets: {', '.join(targets)}. Choose one" if targets else "no [finetune.NAME]"
+        raise PlanError(
+            f"{spec.name} has {which}" + (" with --stage." if targets else "; a target is needed.")
+        )
+    return targets[0]
+
+
 def folder_name(spec: Spec, asked: str | None = None) -> str:
     """Name under which the runs stand: the spec's with `.transfer`, shortened where it is long."""
     name = asked or f"{spec.name[:54]}.transfer"
     if not NAME.fullmatch(name):
-        raise ValueError(f"{name!r} can't name a run")
+        raise PlanError(f"{name!r} can't name a run")
     return name
 
 
 def parse_labels(text: str, total: int) -> tuple[int, ...]:
-    """`1%,3%,100%` or `50,500` as counts, ascending, each once. Raises ValueError."""
+    """`1%,3%,100%` or `50,500` as counts, ascending, each once. Raises PlanError."""
     counts = set()
     for part in (piece.strip() for piece in text.split(",")):
         try:
             count = max(1, round(float(part[:-1]) / 100 * total)) if part.endswith("%") else int(float(part))
         except (ValueError, OverflowError):
-            raise ValueError(f"{part!r} is neither a count nor a share such as 3%") from None
+            raise PlanError(f"{part!r} is neither a count nor a share such as 3%") from None
         if not 1 <= count <= total:
-            raise ValueError(f"{part} is not between 1 and the {total:,} labels there are")
+            raise PlanError(f"{part} is not between 1 and the {total:,} labels there are")
         counts.add(count)
     return tuple(sorted(counts))
 
 
-def make_jobs(spec: Spec, design: Design, trials: Iterable[Trial], root: Any, *, keep: bool) -> list[Job]:
-    """The trials as jobs. `keep` keeps their weights."""
+def make_jobs(
+    spec: Spec,
+    design: Design,
+    trials: Iterable[Trial],
+    root: Any,
+    optimizers: Mapping[Arm, Optimizer],
+    *,
+    keep: bool,
+) -> list[Job]:
+    """The trials as jobs. `optimizers` have the target's own rates, `keep` keeps the runs' weights."""
     jobs = []
     for trial in trials:
-        made = make_spec(spec, design, trial)
+        made = make_spec(spec, design, trial, optimizers[trial.arm])
         jobs.append(
             Job(
                 root=root,
@@ -119,18 +144,17 @@ def make_jobs(spec: Spec, design: Design, trials: Iterable[Trial], root: Any, *,
     return jobs
 
 
-def make_spec(spec: Spec, design: Design, trial: Trial) -> Spec:
+def make_spec(spec: Spec, design: Design, trial: Trial, optimizer: Optimizer) -> Spec:
     """A spec of one stage, which runs by itself too."""
     target = spec.finetune[design.stage]
-    limit = None if trial.labels == design.total else trial.labels
+    limit = target.data.limit if trial.labels == design.total else trial.labels
     section = target.model_copy(
         update={
             "parent": None,
-            "start": trial.arm,
+            **of_arm(trial.arm, target),
             "data": target.data.model_copy(update={"limit": limit}),
-            "tune": FullTune(kind="full") if trial.arm == "scratch" else target.tune,
             "duration": TrainLength(design.steps, "steps"),
-            "optimizer": target.optimizer and scaled(target.optimizer, trial.rate),
+            "optimizer": scaled(optimizer, trial.rate),
         }
     )
     run = spec.run.model_copy(
@@ -151,10 +175,9 @@ def make_spec(spec: Spec, design: Design, trial: Trial) -> Spec:
     )
 
 
-def with_optimizer(spec: Spec, stage: str, optimizer: Optimizer) -> Spec:
-    """The spec with the target's optimizer written out, so that its rates can be scaled."""
-    target = spec.finetune[stage].model_copy(update={"optimizer": optimizer})
-    return spec.model_copy(update={"finetune": {**spec.finetune, stage: target}})
+def of_arm(arm: Arm, target: Finetune) -> dict[str, Any]:
+    """What an arm changes of the target. From scratch there is nothing that could stay as it is."""
+    return {"start": arm, "tune": FullTune(kind="full") if arm == "scratch" else target.tune}
 
 
 def scaled(optimizer: Optimizer, factor: float) -> Optimizer:
@@ -167,7 +190,7 @@ def scaled(optimizer: Optimizer, factor: float) -> Optimizer:
 
 def to_toml(spec: Spec) -> str:
     """The spec as a file that `tk run` reads: what differs from the defaults."""
-    values = spec.model_dump(mode="python", exclude_defaults=True)
+    values = spec.model_dump(mode="json", exclude_defaults=True)
     tables = {name: values.pop(name) for name in ("run", "finetune") if name in values}
     lines = [f"{name} = {toml_value(value)}" for name, value in values.items()]
     for stage, target in tables.get("finetune", {}).items():

@@ -1,19 +1,21 @@
 """From a spec to a design, and from finished runs to a report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from toolkit.data.progress import Progress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.job import Job
-from toolkit.evals.transfer.design import Design, folder_name, make_jobs, parse_labels, with_optimizer
+from toolkit.evals.transfer.design import Arm, Design, Trial, folder_name, make_jobs, of_arm, parse_labels
 from toolkit.evals.transfer.report import Pretraining, TransferReport, make_report
 from toolkit.evals.transfer.results import choose_rates, read_outcomes
 from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent, find_parent_checkpoint, read_reference
 from toolkit.plan.plan import known_facts, plan_here
-from toolkit.spec.spec import PRETRAIN, Spec
+from toolkit.plan.recipe import make_recipe
+from toolkit.spec.spec import Spec
+from toolkit.spec.train import Optimizer
 from toolkit.store.lineage import read_graph
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
@@ -26,27 +28,32 @@ class Measurement:
     spec: Spec
     design: Design
     root: Path
+    optimizers: Mapping[Arm, Optimizer]
+    """With the rates that the trials' are multiples of: the target's, or by default those that suit the arm."""
     pretraining: Pretraining
     keep: bool
 
     def tuning(self) -> list[Job]:
-        return make_jobs(self.spec, self.design, self.design.tuning(), self.root, keep=self.keep)
+        return self._jobs(self.design.tuning())
 
     def measured(self) -> list[Job]:
-        """Raises ValueError where no rate works."""
+        """Raises PlanError where no rate works."""
         design = self.design
         chosen = choose_rates(design, read_outcomes(self.root, design, design.tuning()))
-        return make_jobs(self.spec, design, design.measured(chosen), self.root, keep=self.keep)
+        return self._jobs(design.measured(chosen))
+
+    def _jobs(self, trials: Sequence[Trial]) -> list[Job]:
+        return make_jobs(self.spec, self.design, trials, self.root, self.optimizers, keep=self.keep)
 
     def report(self) -> TransferReport:
-        """Raises ValueError where too few runs are finished."""
+        """Raises PlanError where too few runs are finished."""
         design = self.design
         tuned = read_outcomes(self.root, design, design.tuning())
         chosen = choose_rates(design, tuned)
         trials = design.measured(chosen)
         found = read_outcomes(self.root, design, trials)
         if not found:
-            raise ValueError("no run is finished")
+            raise PlanError("no run is finished")
         missing = {design.run_stage(trial) for trial in trials} - {
             design.run_stage(item.trial) for item in found
         }
@@ -68,7 +75,7 @@ def plan_measurement(
 ) -> Measurement:
     """The parent must be trained. Prepares the labelled rows where that was not done yet.
 
-    Raises PlanError for a parent without a checkpoint, DataError, and ValueError for labels that there are not.
+    Raises PlanError for a parent without a checkpoint, DataError, and for labels that there are not.
     """
     parent = find_parent(spec, stage, root=root)
     reference = read_reference(spec, stage, root)
@@ -91,23 +98,15 @@ def plan_measurement(
         tuning_seed=spec.seed,
         steps=steps or plan.steps or 1,
     )
-    tuned = with_optimizer(spec, stage, plan.train.optimizer)
-    return Measurement(tuned, design, root, _cost(reference.run, checkpoint, root), keep)
-
-
-def choose_stage(spec: Spec, asked: str | None) -> str:
-    """The target that is meant. Raises ValueError where it isn't clear."""
-    targets = [stage for stage in spec.stages if stage != PRETRAIN]
-    if asked is not None:
-        if asked not in targets:
-            raise ValueError(f'{spec.name} has no target "{asked}". It has: {", ".join(targets) or "none"}.')
-        return asked
-    if len(targets) != 1:
-        which = f"several targets: {', '.join(targets)}. Choose one" if targets else "no [finetune.NAME]"
-        raise ValueError(
-            f"{spec.name} has {which}" + (" with --stage." if targets else "; a target is needed.")
-        )
-    return targets[0]
+    target = spec.finetune[stage]
+    scratch = target.model_copy(update=of_arm("scratch", target))
+    beside = spec.model_copy(update={"finetune": {**spec.finetune, stage: scratch}})
+    optimizers: dict[Arm, Optimizer] = {
+        "parent": plan.train.optimizer,
+        "scratch": make_recipe(beside, stage, parent, facts).train.optimizer,
+    }
+    cost = _cost(reference.run, checkpoint, root)
+    return Measurement(spec, design, root, optimizers, cost, keep)
 
 
 def _cost(run: RunFolder, checkpoint: Checkpoint, root: Path) -> Pretraining:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from toolkit.evals.transfer.analysis import Reach, Spread, apart, mean_curve, pay_back, reach, spread
 from toolkit.evals.transfer.design import ARMS, Arm, Design
 from toolkit.evals.transfer.results import Outcome
+from toolkit.plan.errors import PlanError
 
 
 class Pretraining(NamedTuple):
@@ -73,7 +74,7 @@ def make_report(
     pretraining: Pretraining,
     failed: Sequence[str] = (),
 ) -> TransferReport:
-    """Raises ValueError where no run of an arm is finished for a count of labels."""
+    """Raises PlanError where no run of an arm is finished for a count of labels."""
     metric, higher = measured[0].metric, measured[0].higher
     groups: dict[tuple[Arm, int], list[Outcome]] = {}
     for outcome in measured:
@@ -82,7 +83,7 @@ def make_report(
     for n in design.labels:
         for arm in ARMS:
             if (arm, n) not in scores:
-                raise ValueError(f"no run with {n} labels from {arm} is finished")
+                raise PlanError(f"no run with {n} labels from {arm} is finished")
     from_scratch = [(float(n), scores["scratch", n].mean) for n in design.labels]
     sign = 1 if higher else -1
     rows = []
@@ -123,13 +124,23 @@ def make_report(
 
 
 def to_json(report: TransferReport) -> dict[str, Any]:
-    """Plain values; `labels_saved` is worked out."""
+    """Plain values, None for what isn't known; `labels_saved` is worked out."""
     rows = [{**asdict(row), "labels_saved": row.labels_saved} for row in report.rows]
-    for row, made in zip(report.rows, rows, strict=True):
-        made |= {arm: getattr(row, arm)._asdict() for arm in ARMS}
-        made["labels_from_scratch"] = row.labels_from_scratch._asdict()
-        made["compute"] = {arm: point._asdict() for arm, point in row.compute.items()}
-    return {**asdict(report), "rows": rows, "pretraining": report.pretraining._asdict()}
+    for row, fields in zip(report.rows, rows, strict=True):
+        fields |= {arm: getattr(row, arm)._asdict() for arm in ARMS}
+        fields["labels_from_scratch"] = row.labels_from_scratch._asdict()
+        fields["compute"] = {arm: point._asdict() for arm, point in row.compute.items()}
+    made = {**asdict(report), "rows": rows, "pretraining": report.pretraining._asdict()}
+    return {name: _known(value) for name, value in made.items()}
+
+
+def _known(value: Any) -> Any:
+    """NaN, which JSON has no form for, as None."""
+    if isinstance(value, float) and math.isnan(value):
+        return None
+    if isinstance(value, Mapping):
+        return {name: _known(item) for name, item in value.items()}
+    return [_known(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _compute(group: Sequence[Outcome], wanted: float, higher: bool) -> Reach:

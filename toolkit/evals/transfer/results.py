@@ -6,6 +6,7 @@ from pathlib import Path
 
 from toolkit.engine.job import Job
 from toolkit.evals.transfer.design import ARMS, Arm, Design, Trial
+from toolkit.plan.errors import PlanError
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.errors import BadFile
 from toolkit.store.retention import criterion
@@ -76,7 +77,7 @@ def read_outcomes(root: Path, design: Design, trials: Iterable[Trial]) -> list[O
 def choose_rates(design: Design, outcomes: Iterable[Outcome]) -> Mapping[tuple[Arm, int], float]:
     """The rate with the best score on the tuning seed, for each arm and count of labels; of equals the smaller.
 
-    Raises ValueError where every rate of one failed.
+    Raises PlanError where every rate of one failed.
     """
     if len(design.rates) == 1:
         return {(arm, n): design.rates[0] for arm in ARMS for n in design.labels}
@@ -89,7 +90,7 @@ def choose_rates(design: Design, outcomes: Iterable[Outcome]) -> Mapping[tuple[A
     for arm in ARMS:
         for n in design.labels:
             if (arm, n) not in best:
-                raise ValueError(
+                raise PlanError(
                     f"no rate works for {n} labels from {arm}: every run failed. Try smaller --rates"
                 )
     return {key: -rate for key, (_, rate) in best.items()}
