@@ -102,7 +102,7 @@ def test_an_export_writes_what_tk_writes(finished, tmp_path: Path) -> None:
 
 
 def test_the_model_card_tells_where_the_model_comes_from(finished, checkpoint, tmp_path: Path) -> None:
-    card = (export_checkpoint(checkpoint, tmp_path / "out") / "README.md").read_text()
+    card = (export_checkpoint(checkpoint, tmp_path / "out").folder / "README.md").read_text()
     assert card.startswith("---\nlibrary_name: transformers\n")
     assert f"| checkpoint | {checkpoint.id} |" in card
     assert f"| val/loss | {checkpoint.metrics['val/loss']:.4f} |" in card
