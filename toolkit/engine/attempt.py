@@ -95,6 +95,9 @@ def attempt_training(
     if isinstance(plan.tune, HeadTune):
         dataset = freeze(dataset, trainer, console, interrupts)
     loop = Loop(run, plan, dataset, trainer, saver, recorder, interrupts)
+    if isinstance(plan.tune, HeadTune) and isinstance(trainer.task, PooledTask):
+        rows = dataset.train.n_rows + dataset.validation.n_rows
+        loop.state.flops += rows * trainer.task.forward_flops(plan.row_length)  # of the features
     if start:
         loop.restore(start)
         if ranks.first:

@@ -35,7 +35,7 @@ from toolkit.spec.run import Run
 from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.spec.target import Finetune, Target
 from toolkit.spec.train import Train
-from toolkit.spec.tune import Tune
+from toolkit.spec.tune import HeadTune, Tune
 from toolkit.store.runs import runs_root
 
 PLAN_VERSION: Literal[2] = 2
@@ -219,6 +219,11 @@ def make_plan(
             machine=machine,
             whole=whole,
         )
+    flops = tokens * flops_per_token if tokens else None
+    if isinstance(tune, HeadTune) and outputs and steps and facts and recipe.task.reads_with == "pooled":  # type: ignore[union-attr]
+        # The trunk's vectors are computed once; a step then costs the head alone.
+        passes = facts.train.rows + facts.validation.rows
+        flops = passes * row_length * flops_per_token + steps * batch_rows * 2.0 * outputs * arch.d_model
     plan = Plan(
         name=spec.name,
         stage=stage,
@@ -252,7 +257,7 @@ def make_plan(
         device=device,
         precision=precision,
         flops_per_token=flops_per_token,
-        flops=tokens * flops_per_token if tokens else None,
+        flops=flops,
         memory=memory(micro_batch),
         disk=estimate_disk(
             arch, parameters=parameters, optimizer=train.optimizer, keep=run.keep, steps=steps, facts=facts
