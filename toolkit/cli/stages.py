@@ -64,7 +64,9 @@ def check(jobs: "Sequence[Job]", *, replace: bool) -> None:
         if not job.run.exists() or (replace and job.asked_for):
             continue
         record = Record.read(job.run)
-        if record.fingerprint in (None, identity):
+        # Without plan and checkpoints nothing was trained yet: its data could not be read, say.
+        nothing = record.plan is None and not record.checkpoints
+        if nothing or record.fingerprint in (None, identity):
             continue
         differences = changes(
             record.spec or {}, job.spec.model_dump(mode="json"), only_identity=True, stage=job.stage

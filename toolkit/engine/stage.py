@@ -42,7 +42,7 @@ def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
     with hold(run) as lease, Console(run.console, quiet=job.quiet) as console:
         attempt = sum(event["kind"] == "started" for event in read_events(run)) + 1
         before = read_status(run)
-        if not run.spec.exists():
+        if not run.plan.exists():
             write_atomic(run.spec, job.text.encode())
             append_event(run, "created", spec=job.spec.model_dump(mode="json"))
         clear(run)
