@@ -117,7 +117,8 @@ def test_a_killed_fine_tune_equals_a_whole_one(stages: MakeStage, tune: str) -> 
     expected, got = state(whole), state(killed)
     assert expected.keys() == got.keys()
     assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
-    assert 0.8 < peak_over_plan(whole) < 1.2
+    # Rows of three tokens need fewer kernels than the plan counts on; more than planned is what must not be.
+    assert 0.6 < peak_over_plan(whole) < 1.15
     best = [CheckpointStore(job.run).resolve("last").metrics["val/accuracy"] for job in (whole, killed)]
     assert best[0] == best[1]
 
