@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from toolkit.cli.main import app
 
-READING = ["plan", "ls", "show", "diff", "lineage", "sample", "fill", "probe", "transfer", "verify"]
+READING = ["plan", "ls", "show", "diff", "lineage", "sample", "fill", "probe", "transfer", "verify", "import"]
 COMMANDS = [
     "run",
     "plan",
@@ -27,6 +27,7 @@ COMMANDS = [
     "stop",
     "checkpoint",
     "rm",
+    "import",
 ]
 
 

@@ -171,6 +171,8 @@ class Loop:
         self.evaluation_speed = rows * self.plan.row_length / seconds
         self.state.evaluation_seconds += seconds
         state = self.state
+        # The libraries that score and draw are in memory from the first evaluation on, which may be the last.
+        state.peak_memory = max(state.peak_memory, self.trainer.hardware.peak_memory())
         state.evaluated_at = state.step
         state.metrics |= metrics
         criterion = self.trainer.task.criterion

@@ -31,7 +31,8 @@ class LoraLinear(Linear):
         """(..., d_in) to (..., d_out)."""
         dropped = F.dropout(x, self.dropout, self.training) if self.dropout else x
         update = F.linear(F.linear(dropped, self.lora_a.to(x.dtype)), self.lora_b.to(x.dtype))
-        return super().forward(x) + self.scale * update
+        # In place: two more tensors of the output's size, for a moment, leave gaps in the heap that last.
+        return super().forward(x).add_(update, alpha=self.scale)
 
 
 def add_lora(
