@@ -56,21 +56,13 @@ def test_bert_and_fill(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the sample data")
 def test_speech_and_proteins(tmp_path: Path) -> None:
-    speech = DATA / "audio" / "spoken_digits.test.parquet"
-    where = (f"data.sources.0.path={speech}", f"finetune.digits.data.path={speech}", "data.validation=0.3")
-    rest = (f"finetune.digits.data.validation_path={speech}", "finetune.digits.duration=4 steps")
-    spec = "specs/speech_masked.toml"
+    root = f"data.root={DATA}"
+    spec, short = "specs/speech_masked.toml", "finetune.digits.duration=4 steps"
+    same = "finetune.digits.data.path=audio/spoken_digits.test.parquet"
     with pytest.raises((AssertionError, subprocess.CalledProcessError), match="also a held-out one"):
-        tk(tmp_path, "run", spec, FEW, *where, *rest)  # the same rows can't be both
-    train = DATA / "audio" / "spoken_digits.train.parquet"
-    tk(tmp_path, "run", spec, FEW, *where, *rest, f"finetune.digits.data.path={train}")
+        tk(tmp_path, "run", spec, FEW, root, short, same)  # the same rows can't be both
+    tk(tmp_path, "run", spec, FEW, root, short, "--replace")
     finished(tmp_path, "speech_masked/digits")
-    protein = (
-        f"data.sources.0.path={DATA / 'protein' / 'families.fasta'}",
-        f"finetune.fitness.data.path={DATA / 'protein' / 'beta_lactamase.train.jsonl'}",
-        f"finetune.fitness.data.validation_path={DATA / 'protein' / 'beta_lactamase.test.jsonl'}",
-        "finetune.fitness.duration=4 steps",
-    )
-    tk(tmp_path, "run", "specs/protein_masked.toml", FEW, *TEXT, *protein)
+    tk(tmp_path, "run", "specs/protein_masked.toml", FEW, *TEXT, root, "finetune.fitness.duration=4 steps")
     assert finished(tmp_path, "protein_masked")["val/unigram_accuracy"] < 0.2
     assert "val/spearman" in finished(tmp_path, "protein_masked/fitness")

@@ -95,7 +95,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("talk", "chat", 160, ""),
         ("low", "chat", 20, 'tune = { kind = "lora" }'),
         ("german", "translate", 60, 'metrics = ["bleu", "chrf", "rouge"]\nmax_new_tokens = 12'),
-        ("parts", "multilabel", 120, ""),
+        ("parts", "multilabel", 200, ""),
         ("colour", "answer", 40, 'options_key = "choices"'),
         ("thing", "answer", 60, ""),
         ("words", "tag", 40, 'piece = "last"'),

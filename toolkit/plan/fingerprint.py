@@ -40,7 +40,7 @@ def plan_identity(spec: Spec, architecture: Architecture) -> dict[str, Any]:
     """
     assert spec.objective is not None
     assert spec.train is not None
-    data = spec.data.model_dump(mode="json")
+    data = spec.data.model_dump(mode="json", exclude={"root"})  # the paths hold it
     for source in data["sources"]:
         source.pop("streaming", None)  # how the documents travel, not which they are
     return {

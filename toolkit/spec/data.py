@@ -177,6 +177,8 @@ Tokenizer = Annotated[
 class Data(Section):
     """`[data]`: sources, and how they become rows: a tokenizer and a length, or the size of images."""
 
+    root: str | None = None
+    """Folder that relative paths of data start from, those of the fine-tunes too; by default the working folder."""
     sequence_length: int = Field(default=256, ge=8, le=1_048_576)
     """Tokens in a row of text."""
     validation: float = Field(default=0.01, gt=0, le=0.5)

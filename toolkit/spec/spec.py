@@ -12,7 +12,7 @@ from toolkit.spec.objective import Objective
 from toolkit.spec.run import Run
 from toolkit.spec.section import Allowed, Conflict, Section
 from toolkit.spec.target import Finetune
-from toolkit.spec.together import completed_data, completed_objective, disagreements
+from toolkit.spec.together import completed_data, completed_objective, disagreements, under_root
 from toolkit.spec.train import Train
 
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,63}$"
@@ -50,7 +50,9 @@ class Spec(Section):
     @model_validator(mode="after")
     def _complete(self) -> Self:
         # In place, as the value under validation can't be replaced by another.
-        object.__setattr__(self, "data", completed_data(self.data, self.objective))
+        data, finetune = under_root(self.data, self.finetune)
+        object.__setattr__(self, "finetune", finetune)
+        object.__setattr__(self, "data", completed_data(data, self.objective))
         object.__setattr__(self, "objective", completed_objective(self.objective, self.data))
         return self
 

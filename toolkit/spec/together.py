@@ -1,7 +1,8 @@
 """What holds between `[data]`, `[model]` and `[objective]`: which go together, and what one fills in of another."""
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from toolkit.spec.augment import filled_in
 from toolkit.spec.data import (
@@ -15,6 +16,7 @@ from toolkit.spec.errors import listing, shown
 from toolkit.spec.model import ViT
 from toolkit.spec.objective import READS, Contrastive, MaskedLM, Objective, RotationObjective
 from toolkit.spec.section import Conflict
+from toolkit.spec.target import Finetune
 
 if TYPE_CHECKING:
     from toolkit.spec.spec import Spec
@@ -58,6 +60,23 @@ def _of_images(model: ViT, objective: Objective, data: Data) -> Iterator[Conflic
             ("objective.kind", "data.image_size"),
             f'"rotation" needs square images, and these are {height} by {width} pixels.',
         )
+
+
+def under_root(data: Data, finetune: Mapping[str, Finetune]) -> tuple[Data, Mapping[str, Finetune]]:
+    """Both with `data.root` put before their relative paths, and gone: a plan that is read back equals itself."""
+    root = data.root
+    if root is None:
+        return data, finetune
+
+    def moved(source: Any) -> Any:
+        keys = () if source.kind == "hub" else ("path", "validation_path")
+        paths = {key: path for key in keys if (path := getattr(source, key, None)) is not None}
+        joined = {k: p if p.startswith("~") else str(Path(root) / p) for k, p in paths.items()}
+        return source.model_copy(update=joined)
+
+    sources = tuple(moved(source) for source in data.sources)
+    targets = {name: t.model_copy(update={"data": moved(t.data)}) for name, t in finetune.items()}
+    return data.model_copy(update={"root": None, "sources": sources}), targets
 
 
 def completed_data(data: Data, objective: Objective | None) -> Data:
