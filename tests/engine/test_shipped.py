@@ -15,6 +15,7 @@ from toolkit.store.tail import read_scalars
 ROOT = Path(__file__).parents[2]
 TEXTS = ROOT.parent / "shared" / "data" / "text"
 SMALL = ("model.n_layers=2", "model.d_model=64", "model.n_heads=2", "train.batch=2Ki tokens")
+ONCE = "run.evaluate_every=60 steps"
 
 
 def tk(tmp_path: Path, *arguments: str) -> str:
@@ -28,7 +29,7 @@ def tk(tmp_path: Path, *arguments: str) -> str:
 @pytest.mark.slow
 def test_the_default_spec_runs_and_learns(tmp_path: Path) -> None:
     few = [f"finetune.{stage}.data.limit=200" for stage in ("coder", "module_classifier")]
-    said = tk(tmp_path, "run", "specs/gpt_small.toml", *SMALL, "train.duration=60 steps", *few)
+    said = tk(tmp_path, "run", "specs/gpt_small.toml", *SMALL, ONCE, "train.duration=60 steps", *few)
     assert "finished     gpt_small/pretrain at step 60" in said
     for stage in ("coder", "module_classifier"):
         assert f"finished     gpt_small/{stage} at step" in said
@@ -60,7 +61,7 @@ def test_fine_tunes_run_with_one_override(
     found = f"finetune.{stage}.data.path={TEXTS.parent / path}"
     few = 0.002 if name == "translator" else 0.03
     short = [f"finetune.{stage}.duration=2 steps", f"finetune.{stage}.data.validation={few}"]
-    tk(tmp_path, "run", f"specs/{name}.toml", found, *short, "parent=gpt_small/pretrain")
+    tk(tmp_path, "run", f"specs/{name}.toml", found, *short, ONCE, "parent=gpt_small/pretrain")
     shown = json.loads(tk(tmp_path, "show", f"{name}/{stage}", "--json"))
     assert shown["state"] == "finished"
     assert metric in shown["metrics"]
@@ -70,7 +71,7 @@ def test_fine_tunes_run_with_one_override(
 def small_parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a short run of the spec that the fine-tunes start from."""
     folder = tmp_path_factory.mktemp("parent")
-    tk(folder, "run", "specs/gpt_small.toml", *SMALL, "train.duration=2 steps", "--stage", "pretrain")
+    tk(folder, "run", "specs/gpt_small.toml", *SMALL, ONCE, "train.duration=2 steps", "--stage", "pretrain")
     return folder
 
 
@@ -80,7 +81,7 @@ def small_parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_files_of_others_run(tmp_path: Path, name: str) -> None:
     source = f'data.sources=[{{ kind = "files", path = "{TEXTS / name}" }}]'
     spec = "specs/shakespeare.toml"
-    tk(tmp_path, "run", spec, source, *SMALL, "train.duration=20 steps", "data.validation=0.1")
+    tk(tmp_path, "run", spec, source, *SMALL, "train.duration=20 steps", "data.validation=0.1", ONCE)
     shown = json.loads(tk(tmp_path, "show", "shakespeare", "--json"))
     assert shown["state"] == "finished"
     assert shown["metrics"]["train/loss"] < shown["plan"]["vocab_size"].bit_length() * 0.69

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.test_shipped import tk
+from tests.engine.test_shipped import ONCE, tk
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 FEW = "train.duration=12 steps"
@@ -24,7 +24,7 @@ def finished(tmp_path: Path, run: str) -> dict[str, float]:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["vit_masked", "vit_contrastive", "vit_rotation"])
 def test_digits(tmp_path: Path, name: str) -> None:
-    tk(tmp_path, "run", f"specs/{name}.toml", FEW, "finetune.digits.duration=20 steps")
+    tk(tmp_path, "run", f"specs/{name}.toml", FEW, ONCE, "finetune.digits.duration=20 steps")
     assert finished(tmp_path, name)["val/knn_accuracy"] > 0.2
     assert finished(tmp_path, f"{name}/digits")["val/accuracy"] > 0.1
 
@@ -37,7 +37,7 @@ def test_bert_and_fill(tmp_path: Path) -> None:
         "train.batch=1Ki tokens",
         "finetune.package.duration=2 steps",
     )
-    tk(tmp_path, "run", "specs/bert_small.toml", FEW, *sizes)
+    tk(tmp_path, "run", "specs/bert_small.toml", FEW, ONCE, *sizes)
     assert finished(tmp_path, "bert_small")["val/accuracy"] > 0
     told = json.loads(tk(tmp_path, "fill", "bert_small", "def [MASK](self): return [MASK]", "--json"))
     assert [len(mask) for mask in told["masks"]] == [5, 5]
@@ -60,9 +60,18 @@ def test_speech_and_proteins(tmp_path: Path) -> None:
     spec, short = "specs/speech_masked.toml", "finetune.digits.duration=4 steps"
     same = "finetune.digits.data.path=audio/spoken_digits.test.parquet"
     with pytest.raises((AssertionError, subprocess.CalledProcessError), match="also a held-out one"):
-        tk(tmp_path, "run", spec, FEW, root, short, same)  # the same rows can't be both
-    tk(tmp_path, "run", spec, FEW, root, short, "--replace")
+        tk(tmp_path, "run", spec, FEW, ONCE, root, short, same)  # the same rows can't be both
+    tk(tmp_path, "run", spec, FEW, ONCE, root, short, "--replace")
     finished(tmp_path, "speech_masked/digits")
-    tk(tmp_path, "run", "specs/protein_masked.toml", FEW, *TEXT, root, "finetune.fitness.duration=4 steps")
+    tk(
+        tmp_path,
+        "run",
+        "specs/protein_masked.toml",
+        FEW,
+        ONCE,
+        *TEXT,
+        root,
+        "finetune.fitness.duration=4 steps",
+    )
     assert finished(tmp_path, "protein_masked")["val/unigram_accuracy"] < 0.2
     assert "val/spearman" in finished(tmp_path, "protein_masked/fitness")
