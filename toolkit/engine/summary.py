@@ -15,9 +15,8 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
     results = [f"{n} {v:.4f}" for n, v in metrics.items() if n.startswith("val/")]
     yield f"finished     {run} at step {state.step}: {'  '.join(results)}"
     planned = f" (planned {length_of_time(plan.seconds)})" if plan.seconds else ""
-    speed = state.tokens / state.seconds
-    unit = "tokens" if plan.vocab_size else "images"
-    yield f"time         {length_of_time(actual['seconds'])}{planned}, {speed:,.0f} {unit}/s in training"
+    seen, unit = (state.tokens, "tokens") if plan.vocab_size else (state.step * plan.batch_rows, "images")
+    yield f"time         {length_of_time(actual['seconds'])}{planned}, {seen / state.seconds:,.0f} {unit}/s in training"
     yield f"compute      {actual['flops']:.3g} FLOPs (planned {plan.flops or 0:.3g})"
     peak, expected = actual["peak_memory"] / 2**30, plan.memory.total / 2**30
     yield f"memory       {peak:.2f} GiB (planned {expected:.2f} GiB)"
