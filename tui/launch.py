@@ -162,6 +162,8 @@ def _print(options: Options) -> int:
 
     desk = _desk(options)
     desk.library.list()
+    desk.library.queue.ask(desk.library.folders)
+    desk.library.list()
     desk.library.read()
     if options.run is not None and desk.at not in desk.library.runs:
         if options.run not in desk.library.runs:

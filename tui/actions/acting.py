@@ -118,7 +118,7 @@ class Acting(Shown):
                 return
             if not typed:
                 return
-            root = self.desk.library.root
+            root = self.desk.library.runs_root
             more = [parent] if parent and "--stage" not in typed else []
             self._start(
                 lambda: act.start(root, [*words, *typed, *more, "--runs", str(root)]),

@@ -181,8 +181,8 @@ def _parent(run: Watched) -> str:
 
 def _ago(run: Watched) -> str:
     when = run.status.time if run.status else run.last_time
-    if when is None or run.active:
-        return "now" if run.active else "-"
+    if when is None or run.at_work:
+        return "now" if run.at_work else "-"
     return time.strftime("%H:%M" if time.time() - when < 86400 else "%d %b", time.localtime(when))
 
 
