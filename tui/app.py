@@ -112,7 +112,9 @@ class DashApp(Moving, Choosing, Viewing, Acting):
                 yield SystemCommand(f"{key.words}: {key.help}", key.id, carry_out)
 
     def _sample(self, changed: bool) -> bool:
-        """Read this machine's counters: in the watcher's thread, and only if somebody sees them move."""
+        """Read what only some screens show: in the watcher's thread, and only if somebody sees it move."""
+        if self.desk.page == "lineage":
+            return self.desk.lineage.update()
         if not (
             self.desk.page == "hardware" or (self.desk.page == "runs" and (changed or not self.desk.host))
         ):

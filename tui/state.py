@@ -1,7 +1,8 @@
 """What the user looks at: the page, the runs chosen, how curves are drawn. No drawing, no Textual."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from tui.filters import BadFilter, RunFilter, look_up
 from tui.library import Library
@@ -10,6 +11,9 @@ from tui.plot.chart import XAxis
 from tui.plot.raster import Marker
 from tui.plot.smooth import Smoother
 from tui.watched import Watched
+
+if TYPE_CHECKING:
+    from tui.lineage import Lineage
 
 Page = Literal["runs", "charts", "hardware", "lineage", "compare", "log"]
 PAGES: tuple[Page, ...] = ("runs", "charts", "hardware", "lineage", "compare", "log")
@@ -70,7 +74,6 @@ class Desk:
     """Whether that chart has the whole screen."""
     pinned_tags: set[str] = field(default_factory=set)
 
-    lineage_at: int = 0
     compare_top: int = 0
     log_filter: str = ""
     log_top: int | None = None
@@ -85,6 +88,13 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.local = LocalDevices(str(self.library.root))
+
+    @cached_property
+    def lineage(self) -> "Lineage":
+        """The tree of the runs; loaded when it is first looked at."""
+        from tui.lineage import Lineage
+
+        return Lineage(self.library)
 
     @property
     def host(self) -> dict[str, float]:

@@ -251,6 +251,15 @@ class Watched:
         return (self.steps - self.step) * float(wall[-1] - wall[0]) / done if done > 0 else None
 
     @property
+    def actual(self) -> dict[str, float]:
+        """What it took so far: tokens, seconds …, as its events or its metrics tell."""
+        for event in reversed(self.events):
+            if isinstance(event.get("actual"), dict):
+                return {str(name): float(value) for name, value in event["actual"].items()}
+        tokens = self.last("train/tokens")
+        return {} if tokens is None else {"tokens": tokens}
+
+    @property
     def last_time(self) -> float | None:
         """Unix seconds of its newest point."""
         tag = self.loss_tag

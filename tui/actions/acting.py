@@ -4,13 +4,16 @@ import shlex
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from toolkit.store.requests import Kind
 from tui import act
 from tui.actions.shown import Shown
 from tui.lines import safe
-from tui.pages.lineage import node_at, verify
 from tui.state import Desk
+
+if TYPE_CHECKING:
+    from tui.lineage import Row
 
 ANSWER_SECONDS = 60.0
 """How long a request is watched for its acknowledgement."""
@@ -55,28 +58,41 @@ class Acting(Shown):
         self._ask_command("start a run", "SPEC [KEY=VALUE …] [--as NAME]", ["run"], _specs())
 
     def action_tune(self) -> None:
-        if node := node_at(self.desk):
-            parent = f"parent={node.reference}"
+        if row := self._here():
+            parent = f"parent={row.reference}"
             hint = f"SPEC [--stage NAME] [KEY=VALUE …]; {parent} is added unless --stage is given"
             self._ask_command("fine-tune by the spec", hint, ["run"], _specs(), parent)
 
     def action_export(self) -> None:
-        if node := node_at(self.desk):
-            words = ["export", node.reference]
-            self._ask_command(f"export {node.reference} to the new folder", "FOLDER", words)
+        if row := self._here():
+            words = ["export", row.reference]
+            self._ask_command(f"export {row.reference} to the new folder", "FOLDER", words)
 
     def action_verify(self) -> None:
-        node = node_at(self.desk)
-        if node is None or node.checkpoint is None:
+        row = self.desk.lineage.current
+        if row is None or row.checkpoint is None or row.folded:
             self.say("put the cursor on a checkpoint")
             return
-        self.say(f"reading {node.reference} …")
+        self.say(f"reading {row.reference} …")
 
         def work() -> None:
-            said = verify(self.desk, node)
+            said = self.desk.lineage.verify(row)
             self.call_from_thread(self.say, said)
 
         self.run_worker(work, thread=True)
+
+    def _here(self) -> "Row | None":
+        """The row of the lineage under the cursor, where something can be begun from it."""
+        row = self.desk.lineage.current
+        if row is None or row.export or row.folded:
+            self.say("put the cursor on a run or a checkpoint")
+        elif row.node.run is None:
+            self.say(f"{row.node.key} is not here")
+        elif row.held is not None and self.desk.lineage.state(row) in ("deleted", "corrupt"):
+            self.say(f"{row.reference} is {self.desk.lineage.state(row)}: nothing can come from it")
+        else:
+            return row
+        return None
 
     def check_commands(self) -> None:
         """Tell of commands that ended, and of requests that were taken up."""

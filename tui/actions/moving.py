@@ -32,7 +32,7 @@ class Moving(Shown):
             case "charts":
                 self._move_tag(by if desk.alone else by * self._grid()[0] if abs(by) == 1 else by)
             case "lineage":
-                desk.lineage_at = max(0, desk.lineage_at + by)
+                desk.lineage.at = max(0, desk.lineage.at + by)
             case "compare":
                 desk.compare_top = max(0, desk.compare_top + by)
             case "log":
@@ -75,10 +75,11 @@ class Moving(Shown):
             case "charts":
                 desk.alone = not desk.alone
             case "lineage":
-                from tui.pages.lineage import node_at
-
-                if node := node_at(desk):
-                    desk.at, desk.page = node.run.name, "charts"
+                row = desk.lineage.current
+                if row and row.folded:
+                    desk.lineage.unfold(row)
+                elif row and row.run:
+                    desk.at, desk.page = row.run.name, "charts"
             case "log":
                 desk.samples = not desk.samples
         self.draw()
@@ -120,7 +121,7 @@ class Moving(Shown):
                 from tui.pages.lineage import row_at
 
                 if (found := row_at(desk, row)) is not None:
-                    desk.lineage_at = found
+                    desk.lineage.at = found
 
     def _press_chart(self, row: int, column: int, *, twice: bool) -> None:
         desk = self.desk
