@@ -10,6 +10,7 @@ from tui.local import LocalDevices
 from tui.plot.chart import XAxis
 from tui.plot.raster import Marker
 from tui.plot.smooth import Smoother
+from tui.plot.spikes import SpikeFinder
 from tui.watched import Watched
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ class Desk:
     sample_prompt: int = 0
 
     _smoothers: dict[tuple[str, str, float, int], Smoother] = field(default_factory=dict)
+    _spikes: dict[tuple[str, str, int], SpikeFinder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.local = LocalDevices(str(self.library.root))
@@ -157,6 +159,10 @@ class Desk:
                 self._smoothers.clear()
             self._smoothers[key] = Smoother(self.smoothing)
         return self._smoothers[key]
+
+    def spikes(self, run: Watched, tag: str) -> SpikeFinder:
+        """What finds the spikes of a series, likewise kept."""
+        return self._spikes.setdefault((run.name, tag, run.amount(tag)[1]), SpikeFinder())
 
     def move_cursor(self, share: float) -> None:
         """Move the value cursor by a share of what is shown; it begins at the right."""

@@ -4,39 +4,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 BLOCK = 64
+PART = 1 << 14
 
 
-class Smoother:
-    """The smoothed values of a series that grows; each value is computed once.
-
-    y_t = w y_{t-1} + (1 - w) x_t, divided by 1 - w^t. Values that are not finite are passed over.
-    """
+class Mean:
+    """The running mean itself, of values that are all finite, given part by part."""
 
     def __init__(self, weight: float) -> None:
         self.weight = weight
-        self._mean, self._seen, self._done = 0.0, 0, 0
-        self._smooth = np.empty(0, np.float32)
+        self.seen = 0
+        self._mean = 0.0
 
-    def update(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The smoothed values, of the same length. `values` begins with what was given before, or is new."""
-        if len(values) < self._done:
-            self._mean, self._seen, self._done = 0.0, 0, 0
-        fresh = values[self._done :].astype(np.float64)
-        if not len(fresh):
-            return self._smooth[: self._done]
-        total = len(values)
-        if total > len(self._smooth):
-            larger = np.empty(total + total // 4, np.float32)
-            larger[: self._done] = self._smooth[: self._done]
-            self._smooth = larger
-        finite = np.isfinite(fresh)
-        out = np.full(len(fresh), np.nan)
-        out[finite] = self._run(fresh[finite])
-        self._smooth[self._done : total] = out
-        self._done = total
-        return self._smooth[:total]
-
-    def _run(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    def take(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean after each of these values."""
         w, n = self.weight, len(x)
         if not n:
             return x
@@ -54,7 +34,38 @@ class Smoother:
         powers = w ** np.arange(1, BLOCK + 1)
         means = (inner + carry[:, None] * powers).reshape(-1)[:n]
         self._mean = float(means[-1])
-        counts = self._seen + np.arange(1, n + 1)
-        self._seen += n
+        counts = self.seen + np.arange(1, n + 1)
+        self.seen += n
         biased = w > 0 and counts[0] * -np.log(w) < 40  # after that many values 1 - w^t is 1
         return means / (1 - w**counts) if biased else means
+
+
+class Smoother:
+    """The smoothed values of a series that grows; each value is computed once.
+
+    y_t = w y_{t-1} + (1 - w) x_t, divided by 1 - w^t. Values that are not finite are passed over.
+    """
+
+    def __init__(self, weight: float) -> None:
+        self._weight = weight
+        self._mean, self._done = Mean(weight), 0
+        self._smooth = np.empty(0, np.float32)
+
+    def update(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The smoothed values, of the same length. `values` begins with what was given before, or is new."""
+        total = len(values)
+        if total < self._done:
+            self._mean, self._done = Mean(self._weight), 0
+        if total > len(self._smooth):
+            larger = np.empty(total + total // 8, np.float32)
+            larger[: self._done] = self._smooth[: self._done]
+            self._smooth = larger
+        while self._done < total:
+            # Part by part: the work on the way takes ten times the memory of what it is about.
+            part = slice(self._done, min(self._done + PART, total))
+            fresh = values[part].astype(np.float64)
+            finite = np.isfinite(fresh)
+            self._smooth[part] = np.nan
+            self._smooth[part][finite] = self._mean.take(fresh[finite])
+            self._done = part.stop
+        return self._smooth[:total]
