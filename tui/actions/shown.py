@@ -2,11 +2,15 @@
 
 from collections.abc import Callable, Sequence
 
+from rich.console import RenderableType
+from textual._compositor import ChopsUpdate
 from textual.app import App
 from textual.message import Message
+from textual.screen import Screen
 
 from tui.canvas import Canvas
 from tui.compose import compose, shown_keys
+from tui.cropped import CroppedUpdate
 from tui.library import Watcher
 from tui.pages.frame import ROWS
 from tui.state import Desk
@@ -88,6 +92,10 @@ class Shown(App[int]):
     def page_rows(self) -> int:
         """Lines that the page has, without the frame and a line of its own."""
         return max(self.canvas.size.height - ROWS - 1, 1)
+
+    def _display(self, screen: Screen[object], renderable: RenderableType | None) -> None:
+        update = CroppedUpdate.of(renderable) if isinstance(renderable, ChopsUpdate) else renderable
+        super()._display(screen, update)
 
     def _tell(self) -> None:
         self.post_message(self.Changed())

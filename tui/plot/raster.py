@@ -166,7 +166,7 @@ def _merged(spans: _Spans) -> _Spans:
 
 def _usual_gap(x: Numbers) -> float:
     """How far points are usually apart; 0 where all are at one place."""
-    some = np.arange(0, len(x) - 1, max(1, (len(x) - 1) // 1000))
+    some = np.arange(0, len(x) - 1, max(1, (len(x) - 1) // 250))
     apart = x[some + 1] - x[some]
     apart = apart[apart > 0]
     middle = len(apart) // 2

@@ -1,5 +1,7 @@
 """Smoothing as TensorBoard does it: an exponential mean, freed of its bias towards zero."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,24 +22,30 @@ class Mean:
         w, n = self.weight, len(x)
         if not n:
             return x
+        kernel, powers = _kernel(w)
         blocks = -(-n // BLOCK)
         padded = np.zeros(blocks * BLOCK)
         padded[:n] = x
-        lag = np.arange(BLOCK)[:, None] - np.arange(BLOCK)[None, :]
-        kernel = np.where(lag >= 0, (1 - w) * w ** np.maximum(lag, 0), 0.0)
         inner = padded.reshape(blocks, BLOCK) @ kernel.T
         carry = np.empty(blocks)
         decay, mean = w**BLOCK, self._mean
         for index, last in enumerate(inner[:, -1].tolist()):
             carry[index] = mean
             mean = decay * mean + last
-        powers = w ** np.arange(1, BLOCK + 1)
         means = (inner + carry[:, None] * powers).reshape(-1)[:n]
         self._mean = float(means[-1])
         counts = self.seen + np.arange(1, n + 1)
         self.seen += n
         biased = w > 0 and counts[0] * -np.log(w) < 40  # after that many values 1 - w^t is 1
         return means / (1 - w**counts) if biased else means
+
+
+@lru_cache
+def _kernel(weight: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """What each value of a block adds to each mean of it, and what is left of the mean before."""
+    lag = np.arange(BLOCK)[:, None] - np.arange(BLOCK)[None, :]
+    kernel: NDArray[np.float64] = np.where(lag >= 0, (1 - weight) * weight ** np.maximum(lag, 0), 0.0)
+    return kernel, np.power(weight, np.arange(1.0, BLOCK + 1))
 
 
 class Smoother:
