@@ -36,6 +36,8 @@ class Library:
         self.queue = Queue()
         self._walked = 0.0
         self._walk_cost = 0.0
+        self._found = 0
+        """Runs so far, those that are gone again included: no two have one colour for that."""
 
     @property
     def folders(self) -> list[RunFolder]:
@@ -63,7 +65,8 @@ class Library:
                 changed = True
             for name, (path, folder) in found.items():
                 if name not in self.runs:
-                    self.runs[name] = Watched(name, path, folder, number=len(self.runs))
+                    self.runs[name] = Watched(name, path, folder, number=self._found)
+                    self._found += 1
                     changed = True
             self._walked = time.monotonic()
             self._walk_cost = time.perf_counter() - began

@@ -223,10 +223,11 @@ def _checkpoint_facts(desk: Desk, row: Row) -> list[Line]:
     if item is None:
         return [line(("  its manifest can't be read", "bad"))]
     lines = [line(("  id            ", "dim"), item.id[:40], "  ", (state, STYLES.get(state, "dim")))]
+    # There may be many: what it is judged by comes first.
+    judged = criterion([item])[0]
+    names = sorted(item.metrics, key=lambda name: (name != judged, name != "train/loss", name))
     told = [
-        f"{name} {number(value)}"
-        for name, value in item.metrics.items()
-        if name.startswith(("train/loss", "val/"))
+        f"{name} {number(item.metrics[name])}" for name in names if name.startswith(("train/loss", "val/"))
     ]
     if told:
         lines.append(line("  ", safe(", ".join(told))))

@@ -219,7 +219,8 @@ def _details(desk: Desk, run: Watched) -> list[Line]:
         facts.append(("step time", f"{run.step_seconds:.3g} s"))
     for tag in ("val/bits_per_byte", "train/lr", "train/grad_norm", "perf/data_wait_seconds"):
         if (value := run.last(tag)) is not None:
-            facts.append((tag.rpartition("/")[2].replace("_", " "), number(value)))
+            words = tag.rpartition("/")[2].removesuffix("_seconds").replace("_", " ")
+            facts.append((words, number(value) + (" s" if tag.endswith("_seconds") else "")))
     facts += _about(run.plan)
     saved = [event for event in run.events if event["kind"] == "checkpoint"]
     if saved:
