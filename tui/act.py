@@ -32,6 +32,11 @@ def request(run: Watched, kind: Kind) -> str:
         raise NotPossible(f"{run.name} is a log of another program: nothing can be asked of it.")
     if run.health.condition not in ACTIVE:
         raise NotPossible(f"{run.name} is {run.health.condition}: nothing to {_words(kind)}.")
+    if run.job is not None and run.job.waiting:
+        raise NotPossible(
+            f"{run.name} is {run.health.condition}: nothing to {_words(kind)}. "
+            f"`scancel {run.job.job}` takes its job out of the queue."
+        )
     try:
         ask(run.folder, kind, by=f"{os.environ.get('USER') or os.getuid()} in tk dash")
     except (StoreError, OSError) as error:

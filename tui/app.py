@@ -8,27 +8,24 @@ from collections.abc import Iterable
 from contextlib import suppress
 from typing import ClassVar
 
-from textual.app import App, ComposeResult, SystemCommand
+from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import Screen
 
-from tui.actions import Actions
+from tui.actions.acting import Acting
+from tui.actions.choosing import Choosing
+from tui.actions.moving import Moving
+from tui.actions.viewing import Viewing
 from tui.canvas import Canvas
-from tui.compose import compose, shown_keys
-from tui.dialogs import Ask
-from tui.keys import BY_NAME, KEYS
-from tui.library import Watcher
+from tui.dialogs import Ask, Help
+from tui.keys import BY_NAME, KEYS, help_text
 from tui.pages.frame import tab_at
-from tui.state import Desk
 
-BACK_OFF = (1.0, 2.0, 5.0)
-"""Seconds to wait for a terminal that has not taken the last screen: first, second, every further time."""
 GRACE_SECONDS = 0.5
 """After a hang-up the process is ended the hard way if it is not gone by then."""
 
 
-class DashApp(Actions, App[int]):
+class DashApp(Moving, Choosing, Viewing, Acting):
     """One dashboard. Exits with 0, or with 128 and the number of the signal that ended it."""
 
     CSS_PATH = "dash.tcss"
@@ -45,21 +42,6 @@ class DashApp(Actions, App[int]):
     ]
     COMMAND_PALETTE_BINDING = "ctrl+p"
 
-    class Changed(Message):
-        """The runs, or what is known of this machine, changed."""
-
-        def can_replace(self, message: Message) -> bool:
-            return isinstance(message, DashApp.Changed)
-
-    def __init__(self, desk: Desk, keymap: dict[str, str] | None = None) -> None:
-        super().__init__()
-        self.desk = desk
-        self.user_keymap = keymap or {}
-        self.canvas = Canvas()
-        self.watcher = Watcher(desk.library, self._tell)
-        self._skipped = 0
-        self._late: object = None
-
     def compose(self) -> ComposeResult:
         yield self.canvas
 
@@ -75,24 +57,9 @@ class DashApp(Actions, App[int]):
     def on_resize(self) -> None:
         self.call_after_refresh(self.draw)
 
-    def on_dash_app_changed(self) -> None:
-        self._check_commands()
+    def on_shown_changed(self) -> None:
+        self.check_commands()
         self.draw()
-
-    def draw(self) -> None:
-        """Show the desk as it is now; later, if the terminal has not taken what was sent before."""
-        if self._behind():
-            if self._late is None:
-                wait = BACK_OFF[min(self._skipped, len(BACK_OFF) - 1)]
-                self._skipped += 1
-                self._late = self.set_timer(wait, self._try_again)
-            return
-        self.desk.slow_link = self._skipped > 1
-        if self._late is None:
-            self._skipped = 0
-        columns, rows = self.canvas.size
-        if columns and rows:
-            self.canvas.show(compose(self.desk, columns, rows, shown_keys(self.desk, self.user_keymap)))
 
     def on_canvas_pressed(self, event: Canvas.Pressed) -> None:
         if event.row == 0:
@@ -107,6 +74,12 @@ class DashApp(Actions, App[int]):
 
     def on_ask_typed(self, event: Ask.Typed) -> None:
         self.typed(event.text)
+
+    def action_compare(self) -> None:
+        self.action_page("compare")
+
+    def action_help(self) -> None:
+        self.push_screen(Help(help_text(self.desk.page, self.user_keymap, readonly=self.desk.readonly)))
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Whether a key works on this screen."""
@@ -138,25 +111,15 @@ class DashApp(Actions, App[int]):
             if name not in ("quit", "command_palette", "move", "move_page", "cursor", "sideways"):
                 yield SystemCommand(f"{key.words}: {key.help}", key.id, carry_out)
 
-    def _tell(self) -> None:
-        self.post_message(self.Changed())
-
     def _sample(self, changed: bool) -> bool:
-        """Read this machine's counters: in the watcher's thread, and only if somebody sees them move."""
+        """Read what only some screens show: in the watcher's thread, and only if somebody sees it move."""
+        if self.desk.page == "lineage":
+            return self.desk.lineage.update()
         if not (
             self.desk.page == "hardware" or (self.desk.page == "runs" and (changed or not self.desk.host))
         ):
             return False
         return self.desk.local.sample()
-
-    def _behind(self) -> bool:
-        """Whether the terminal has not yet taken what was sent before."""
-        queue = getattr(getattr(self._driver, "_writer_thread", None), "_queue", None)
-        return queue is not None and queue.qsize() > 0
-
-    def _try_again(self) -> None:
-        self._late = None
-        self.draw()
 
     def _heed_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():

@@ -65,7 +65,9 @@ class Canvas(Widget):
         strip = self._strips.get(y)
         if strip is None:
             spans = self.lines[y] if y < len(self.lines) else ()
-            strip = Strip([Segment(span.text, _style(span.style)) for span in spans])
+            # Lines are as wide as the widget, which spares Textual to measure them.
+            known = self.size.width if spans else 0
+            strip = Strip([Segment(span.text, _style(span.style)) for span in spans], known)
             strip = strip.adjust_cell_length(self.size.width, _style(""))
             if not self.app.native_ansi_color:  # else the terminal's own colours need no bytes
                 strip = strip.apply_style(self.rich_style)
@@ -91,12 +93,20 @@ class Canvas(Widget):
 
 def changes(old: Line, new: Line) -> list[tuple[int, int]]:
     """From which cell to which two lines differ."""
-    before, after = _cells(old), _cells(new)
-    if before is None or after is None or len(before) != len(after):
+    same = 0
+    while same < min(len(old), len(new)) and old[same] == new[same]:
+        same += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - same and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    begin = _width(new[:same])
+    before, after = _cells(old[same : len(old) - tail]), _cells(new[same : len(new) - tail])
+    if begin is None or before is None or after is None or len(before) != len(after):
         return [(0, sum(len(span.text) for span in new) * 2)]
-    places = [at for at, (one, other) in enumerate(zip(before, after, strict=True)) if one != other]
     found: list[tuple[int, int]] = []
-    for at in places:
+    for at, (one, other) in enumerate(zip(before, after, strict=True), begin):
+        if one == other:
+            continue
         if found and at - found[-1][1] < APART:
             found[-1] = found[-1][0], at + 1
         else:
@@ -104,14 +114,23 @@ def changes(old: Line, new: Line) -> list[tuple[int, int]]:
     return found
 
 
-def _cells(line: Line) -> list[tuple[str, str]] | None:
+def _width(spans: Line) -> int | None:
+    """The number of cells; None where a character may take two."""
+    return None if any(_odd(span.text) for span in spans) else sum([len(span.text) for span in spans])
+
+
+def _cells(spans: Line) -> list[tuple[str, str]] | None:
     """Character and style of each cell; None where a character may take two."""
     cells: list[tuple[str, str]] = []
-    for text, style in line:
-        if not text.isascii() and (_ODD.search(text) or width(text) != len(text)):
+    for text, style in spans:
+        if _odd(text):
             return None
         cells += [(character, style) for character in text]
     return cells
+
+
+def _odd(text: str) -> bool:
+    return not text.isascii() and (bool(_ODD.search(text)) or width(text) != len(text))
 
 
 def _style(names: str) -> Style:

@@ -101,3 +101,27 @@ def spelled(keys: str) -> str:
         _SIGNS.get(key, key.replace("ctrl+", "^").replace("pageup", "PgUp").replace("pagedown", "PgDn"))
         for key in keys.split(",")
     )
+
+
+def help_text(here: Page, keymap: dict[str, str], *, readonly: bool) -> str:
+    """The keys in words, those of the present screen first."""
+    lines = [
+        "Keys can be changed in ~/.config/tk/dash.toml, under [keys],",
+        "by the names on the right:",
+        "",
+    ]
+    for title, keys in (
+        (TITLES[here], [key for key in KEYS if here in key.pages and len(key.pages) < len(PAGES)]),
+        ("Everywhere", [key for key in KEYS if len(key.pages) == len(PAGES)]),
+        ("On other screens", [key for key in KEYS if here not in key.pages]),
+    ):
+        if not keys:
+            continue
+        lines.append(title)
+        for key in keys:
+            off = "  (off: --readonly)" if key.writes and readonly else ""
+            where = f" ({', '.join(TITLES[page] for page in key.pages)})" if here not in key.pages else ""
+            keyed = spelled(keymap.get(key.id, key.keys))
+            lines.append(f" {keyed:<9} {key.help + where + off:<43} {key.id}")
+        lines.append("")
+    return "\n".join(lines)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from toolkit.store.runs import RunFolder, find_runs
+from tui.queue import Queue
 from tui.watched import Watched
 
 DEPTH = 8
@@ -32,8 +33,21 @@ class Library:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.runs: dict[str, Watched] = {}
+        self.queue = Queue()
         self._walked = 0.0
         self._walk_cost = 0.0
+        self._found = 0
+        """Runs so far, those that are gone again included: no two have one colour for that."""
+
+    @property
+    def folders(self) -> list[RunFolder]:
+        """The runs that are tk's."""
+        return [run.folder for run in list(self.runs.values()) if run.folder is not None]
+
+    @property
+    def runs_root(self) -> Path:
+        """The runs folder that the runs are in: `root` may be one of them."""
+        return next((folder.root for folder in self.folders), self.root)
 
     @property
     def active(self) -> list[Watched]:
@@ -51,7 +65,8 @@ class Library:
                 changed = True
             for name, (path, folder) in found.items():
                 if name not in self.runs:
-                    self.runs[name] = Watched(name, path, folder, number=len(self.runs))
+                    self.runs[name] = Watched(name, path, folder, number=self._found)
+                    self._found += 1
                     changed = True
             self._walked = time.monotonic()
             self._walk_cost = time.perf_counter() - began
@@ -59,6 +74,7 @@ class Library:
             parent = self.runs.get((run.parent or "").partition("@")[0]) if run.plan or run.spec else None
             waits = parent is not None and parent is not run and parent.health.condition != "finished"
             run.waits_for = parent.name if parent is not None and waits else None
+            run.job = self.queue.jobs.get(run.folder) if run.folder is not None else None
             changed |= run.look()
         return changed
 
@@ -100,6 +116,7 @@ class Watcher(threading.Thread):
         while not self._stop.is_set():
             began = time.monotonic()
             changed = self.library.list()
+            self.library.queue.refresh(self.library.folders)
             if changed and not self.done_first.is_set():
                 self._tell()
             changed |= self.library.read(show_partly)

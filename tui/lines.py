@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from rich.cells import cell_len, set_cell_size
@@ -30,8 +31,14 @@ def line(*parts: str | Span | tuple[str, str]) -> Line:
 def width(text: str | Line) -> int:
     """Terminal cells: two for wide characters."""
     if isinstance(text, str):
-        return len(text) if not _WIDER.search(text) else cell_len(text)
-    return sum([width(span.text) for span in text])
+        return len(text) if text.isascii() else _width(text)
+    return sum([len(part) if part.isascii() else _width(part) for part, _ in text])
+
+
+@lru_cache(maxsize=8192)
+def _width(text: str) -> int:
+    """Kept, as most of a screen is as it was a second ago."""
+    return len(text) if not _WIDER.search(text) else cell_len(text)
 
 
 def clip(text: str, cells: int) -> str:

@@ -1,7 +1,8 @@
 """What the user looks at: the page, the runs chosen, how curves are drawn. No drawing, no Textual."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import cached_property
+from typing import TYPE_CHECKING, Literal
 
 from tui.filters import BadFilter, RunFilter, look_up
 from tui.library import Library
@@ -9,7 +10,11 @@ from tui.local import LocalDevices
 from tui.plot.chart import XAxis
 from tui.plot.raster import Marker
 from tui.plot.smooth import Smoother
+from tui.plot.spikes import SpikeFinder
 from tui.watched import Watched
+
+if TYPE_CHECKING:
+    from tui.lineage import Lineage
 
 Page = Literal["runs", "charts", "hardware", "lineage", "compare", "log"]
 PAGES: tuple[Page, ...] = ("runs", "charts", "hardware", "lineage", "compare", "log")
@@ -70,7 +75,6 @@ class Desk:
     """Whether that chart has the whole screen."""
     pinned_tags: set[str] = field(default_factory=set)
 
-    lineage_at: int = 0
     compare_top: int = 0
     log_filter: str = ""
     log_top: int | None = None
@@ -82,9 +86,17 @@ class Desk:
     sample_prompt: int = 0
 
     _smoothers: dict[tuple[str, str, float, int], Smoother] = field(default_factory=dict)
+    _spikes: dict[tuple[str, str, int], SpikeFinder] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.local = LocalDevices(str(self.library.root))
+
+    @cached_property
+    def lineage(self) -> "Lineage":
+        """The tree of the runs; loaded when it is first looked at."""
+        from tui.lineage import Lineage
+
+        return Lineage(self.library)
 
     @property
     def host(self) -> dict[str, float]:
@@ -147,6 +159,10 @@ class Desk:
                 self._smoothers.clear()
             self._smoothers[key] = Smoother(self.smoothing)
         return self._smoothers[key]
+
+    def spikes(self, run: Watched, tag: str) -> SpikeFinder:
+        """What finds the spikes of a series, likewise kept."""
+        return self._spikes.setdefault((run.name, tag, run.amount(tag)[1]), SpikeFinder())
 
     def move_cursor(self, share: float) -> None:
         """Move the value cursor by a share of what is shown; it begins at the right."""

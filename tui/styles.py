@@ -14,6 +14,8 @@ STATES = {
     "preparing": ("◌", "good"),
     "slow": ("◐", "warn"),
     "waiting": ("…", "warn"),
+    "queued": ("…", "warn"),
+    "requeued": ("…", "warn"),
     "stopped": ("■", "warn"),
     "hung": ("◍", "bad"),
     "dead": ("✗", "bad"),

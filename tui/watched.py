@@ -15,6 +15,7 @@ from toolkit.store.errors import BadFile
 from toolkit.store.events import read_events
 from toolkit.store.health import ACTIVE, Health, Pulse
 from toolkit.store.runs import RunFolder
+from toolkit.store.slurm import Queued
 from toolkit.store.status import Status, read_status
 from toolkit.store.tail import EventTail, Points, Series
 
@@ -42,6 +43,8 @@ class Watched:
         self.tail = EventTail(path, hosts=folder is not None)
         self.waits_for: str | None = None
         """The parent that is not finished, as the library finds it."""
+        self.job: Queued | None = None
+        """What SLURM says of the run's job, as the library finds it."""
         self.version = 0
         """Grows with every change."""
         self._pulse = Pulse(folder) if folder else None
@@ -51,6 +54,11 @@ class Watched:
     @property
     def active(self) -> bool:
         return self.health.condition in ACTIVE
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a process of it runs, as far as can be told."""
+        return self.active and self.health.condition not in ("waiting", "queued", "requeued")
 
     @property
     def series(self) -> dict[str, Series]:
@@ -67,6 +75,9 @@ class Watched:
             self.health = self._pulse.take(self.status, self.step_seconds)
             if self.waits_for and self.health.condition in ("empty", "preparing"):
                 self.health = Health("waiting", f"for {self.waits_for}")
+            if self.job and (self.health.condition not in ACTIVE or self.health.condition == "waiting"):
+                # Between two jobs the status still tells how the last one ended.
+                self.health = _in_queue(self.job) or self.health
         except (BadFile, OSError) as error:
             self.health = Health("failed", f"its status can't be read: {error}")
         changed = (self.health, self.status) != before
@@ -229,7 +240,7 @@ class Watched:
     @property
     def seconds_left(self) -> float | None:
         """Until its last step, at the pace of the last ones, evaluations included."""
-        if not self.active or self.steps is None or self.step is None:
+        if not self.at_work or self.steps is None or self.step is None:
             return None
         tag = self.loss_tag
         points = self.points(tag) if tag else None
@@ -238,6 +249,15 @@ class Watched:
         steps, wall = points.steps[-4 * RECENT :], points.wall[-4 * RECENT :]
         done = int(steps[-1] - steps[0])
         return (self.steps - self.step) * float(wall[-1] - wall[0]) / done if done > 0 else None
+
+    @property
+    def actual(self) -> dict[str, float]:
+        """What it took so far: tokens, seconds …, as its events or its metrics tell."""
+        for event in reversed(self.events):
+            if isinstance(event.get("actual"), dict):
+                return {str(name): float(value) for name, value in event["actual"].items()}
+        tokens = self.last("train/tokens")
+        return {} if tokens is None else {"tokens": tokens}
 
     @property
     def last_time(self) -> float | None:
@@ -254,3 +274,11 @@ class Watched:
             known = [str(parent[key]) for key in ("run", "reference", "path", "id") if parent.get(key)]
             return known[0] if known else None
         return str(parent) if parent else None
+
+
+def _in_queue(job: Queued) -> Health | None:
+    """The condition of a run that nobody works on yet, by its job."""
+    if job.waiting:
+        why = "" if job.reason in ("", "None") else f": {job.reason}"
+        return Health("requeued" if job.restarts else "queued", f"job {job.job}{why}")
+    return Health("running", f"job {job.job} has begun") if job.state == "RUNNING" else None

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "tui")]
 
+BYTES = 20
+"""Resident memory that a point may take."""
 OURS = """
 import sys, time
 from pathlib import Path
@@ -33,12 +35,16 @@ from tui.compose import compose
 before = psutil.Process().memory_info().rss
 began = time.perf_counter(); cpu = time.process_time()
 library = Library(Path(sys.argv[1])); library.list(); library.read(); library.list()
-read = time.perf_counter()
+read = time.perf_counter(); after_read = psutil.Process().memory_info().rss
 desk = Desk(library, page=sys.argv[2]); compose(desk, 200, 50)
 end = time.perf_counter()
-points = sum(len(s) for run in library.runs.values() for s in run.series.values())
-grown = psutil.Process().memory_info().rss - before
-print(points, read - began, end - began, time.process_time() - cpu, grown / max(points, 1))
+cpu = time.process_time() - cpu
+series = [s for run in library.runs.values() for s in run.series.values()]
+points = sum(len(s) for s in series)
+axes = {id(s._now[0]): s._now[0] for s in series}
+columns = sum(s._now[1].nbytes for s in series) + sum(a.steps.nbytes + a.wall.nbytes for a in axes.values())
+each = (columns, after_read - before, psutil.Process().memory_info().rss - before)
+print(points, read - began, end - began, cpu, *(part / max(points, 1) for part in each))
 """
 THEIRS = """
 import sys, time
@@ -51,8 +57,8 @@ for folder in sorted({path.parent for path in Path(sys.argv[1]).rglob("*tfevents
     one = EventAccumulator(str(folder), size_guidance={"scalars": 0}); one.Reload(); kept.append(one)
     points += sum(len(one.Scalars(tag)) for tag in one.Tags()["scalars"])
 end = time.perf_counter()
-grown = psutil.Process().memory_info().rss - before
-print(points, end - began, end - began, time.process_time() - cpu, grown / max(points, 1))
+grown = (psutil.Process().memory_info().rss - before) / max(points, 1)
+print(points, end - began, end - began, time.process_time() - cpu, grown, grown, grown)
 """
 
 
@@ -78,7 +84,7 @@ def measure(code: str, *arguments: str) -> list[float]:
         text=True,
         check=True,
     )
-    return [float(word) for word in out.stdout.split()[-5:]]
+    return [float(word) for word in out.stdout.split()[-7:]]
 
 
 def medians(code: str, *arguments: str, rounds: int = 3) -> list[float]:
@@ -196,16 +202,19 @@ def main() -> None:
         one, many = Path(folder) / "one", Path(folder) / "many"
         write(one, 1, arguments.steps)
         write(many, arguments.runs, arguments.steps)
-        header = f"{'':34}{'points':>12}{'read s':>9}{'drawn s':>9}{'cpu s':>8}{'bytes/point':>13}"
-        print(header)
+        header = f"{'':34}{'points':>12}{'read s':>9}{'drawn s':>9}{'cpu s':>8}"
+        print(f"{header}   bytes a point: in columns, resident once read, once drawn (budget: {BYTES})")
         for name, code, words in (
             ("one run, runs screen", OURS, (str(one), "runs")),
             ("one run, 10 charts", OURS, (str(one), "charts")),
             (f"{arguments.runs} runs, runs screen", OURS, (str(many), "runs")),
+            (f"{arguments.runs} runs, 10 charts", OURS, (str(many), "charts")),
             ("one run, EventAccumulator", THEIRS, (str(one),)),
         ):
-            points, read, drawn, cpu, each = medians(code, *words)
-            print(f"{name:34}{points:12,.0f}{read:9.2f}{drawn:9.2f}{cpu:8.2f}{each:13.1f}")
+            points, read, drawn, cpu, *each = medians(code, *words)
+            bytes_each = "".join(f"{part:9.1f}" for part in each)
+            over = "  over the budget" if code is OURS and each[-1] > BYTES else ""
+            print(f"{name:34}{points:12,.0f}{read:9.2f}{drawn:9.2f}{cpu:8.2f}{bytes_each}{over}")
         if arguments.leet:
             beside_leet(one, write_wandb(Path(folder), arguments.steps))
         wall, cpu = first_paint(one)

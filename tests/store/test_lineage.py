@@ -10,6 +10,7 @@ import pytest
 
 from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.errors import UnknownCheckpoint
+from toolkit.store.holdings import holdings
 from toolkit.store.lineage import Graph, find_id, history, locate, read_graph
 from toolkit.store.manifest import Checkpoint, Parent
 from toolkit.store.runs import RunFolder
@@ -148,6 +149,33 @@ def test_pruned_and_damaged_checkpoints_keep_their_place(root: Path) -> None:
     assert graph.nodes["late/chat"].ancestry.seconds == 40 + 20 + 20
     (store.path / "step-00000020" / "MANIFEST.json").write_text("{}")
     assert read_graph(root).nodes["gpt/chat"].own.flops is None
+
+
+def test_a_history_goes_on_beyond_what_was_set_aside(root: Path) -> None:
+    old, new = CheckpointStore(RunFolder(root, "gpt", "chat")).list()
+    old.path.rename(old.path.with_name(f".bad-{old.path.name}"))
+    told = {ancestor.id: ancestor for ancestor in history(root, new.id)}
+    assert not told[old.id].kept
+    assert len(told) == 3, "the parent of the damaged one is told, too"
+    assert read_graph(root).history(new.id) == list(told.values())
+    assert read_graph(root).history("0" * 64) == []
+
+
+def test_what_a_run_has_of_its_checkpoints(root: Path) -> None:
+    run = RunFolder(root, "gpt", "many")
+    made = train(root, "gpt/many", steps=(1, 2, 3, 4, 5))
+    assert [item.step for item in CheckpointStore(run).prune(last=2, best=0)] == [1, 2, 3]
+    aside = made[3].path.rename(made[3].path.with_name(".bad-step-00000004"))
+    (made[4].path / "MANIFEST.json").write_text("{}")
+    told = [(held.step, held.state, held.checkpoint and held.checkpoint.id) for held in holdings(run)]
+    assert told == [
+        *((step, "deleted", made[step - 1].id) for step in (1, 2, 3)),
+        (4, "corrupt", made[3].id),
+        (5, "corrupt", None),
+    ]
+    (aside / "MANIFEST.sha256").unlink()
+    assert holdings(run)[3].checkpoint is None
+    assert holdings(RunFolder(root, "nobody")) == []
 
 
 def test_a_circle_ends(root: Path) -> None:

@@ -25,7 +25,7 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("USER", "somebody")
     monkeypatch.delenv("NO_COLOR", raising=False)
     time.tzset()
-    for name in ("curves._drawn", "runs._rows", "lineage._known", "lineage._verified", "log._tails"):
+    for name in ("curves._drawn", "runs._rows", "log._tails"):
         module, _, variable = name.partition(".")
         loaded = sys.modules.get(f"tui.pages.{module}")
         if loaded is not None:

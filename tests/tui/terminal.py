@@ -3,6 +3,7 @@
 import fcntl
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -100,3 +101,29 @@ class Terminal:
             os.waitpid(self.pid, 0)
         with suppress(OSError):
             os.close(self.descriptor)
+
+
+_SENT_TEXT = re.compile(
+    r"\x1b\[(\d+);(\d+)H|\x1b\[([^A-Za-z]*)([A-Za-z])|\x1b[PX^_\]].*?(?:\x1b\\|\x07)|\x1b.|[^\x1b]", re.S
+)
+"""A move, another control sequence, a string to the terminal, or a character."""
+
+
+def screen_of(sent: bytes, columns: int, rows: int) -> list[str]:
+    """What stands on a terminal that was sent this: text and moves, colours left out."""
+    cells = [[" "] * columns for _ in range(rows)]
+    row = column = 0
+    text = sent.decode(errors="replace")
+    for match in _SENT_TEXT.finditer(text):
+        if match[1]:
+            row, column = int(match[1]) - 1, int(match[2]) - 1
+        elif match[4] == "J":
+            cells = [[" "] * columns for _ in range(rows)]
+        elif match[0] == "\n":
+            row += 1
+        elif match[0] == "\r":
+            column = 0
+        elif match[0] >= " " and row < rows and column < columns:
+            cells[row][column] = match[0]
+            column += 1
+    return ["".join(line) for line in cells]

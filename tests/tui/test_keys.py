@@ -15,7 +15,6 @@ from tui.app import DashApp
 from tui.dialogs import Ask, Help, Sure
 from tui.keys import KEYS
 from tui.lines import plain
-from tui.pages.lineage import tree
 from tui.state import PAGES, WEIGHTS, Desk
 
 Story = Callable[[DashApp, Pilot[int], Desk], Awaitable[None]]
@@ -90,7 +89,7 @@ def test_keys_that_move(desk: Desk) -> None:
         await pilot.press("escape")
         assert not desk.alone
         await pilot.press("4", "down", "down")
-        assert desk.lineage_at == 2
+        assert desk.lineage.at == 2
         await pilot.press("5", "down", "up")
 
     tell(desk, story)
@@ -238,17 +237,23 @@ def test_readonly_switches_all_of_it_off(desk: Desk, live: LiveRun) -> None:
 def test_lineage_keys(desk: Desk) -> None:
     async def story(app: DashApp, pilot: Pilot[int], desk: Desk) -> None:
         await pilot.press("4")
-        kept = next(i for i, (_, node) in enumerate(tree(desk).rows) if node.state == "kept")
-        desk.lineage_at = kept
+        kept = next(
+            i for i, (_, row) in enumerate(desk.lineage.rows) if row.held and row.held.state == "kept"
+        )
+        desk.lineage.at = kept
         await pilot.press("c")
         await until(pilot, lambda: "is intact" in desk.note)
-        assert tree(desk).rows[kept][1].state == "intact"
-        weights = tree(desk).rows[kept][1].checkpoint.path / "weights.safetensors"
+        row = desk.lineage.rows[kept][1]
+        assert desk.lineage.state(row) == "intact"
+        weights = row.checkpoint.path / "weights.safetensors"
         weights.write_bytes(b"x" + weights.read_bytes()[1:])
         await pilot.press("c")
         await until(pilot, lambda: "damaged" in desk.note)
-        assert tree(desk).rows[kept][1].state == "corrupt"
-        for key, words in (("e", "export gpt_small/pretrain@"), ("t", "fine-tune")):
+        assert desk.lineage.state(row) == "corrupt"
+        await pilot.press("e")
+        assert desk.note.endswith("is corrupt: nothing can come from it")
+        await pilot.press("down", "down")
+        for key, words in (("e", "export gpt_small/chat@"), ("t", "fine-tune")):
             await pilot.press(key)
             assert isinstance(app.screen, Ask)
             assert words in app.screen._question
@@ -306,7 +311,7 @@ def test_the_mouse_chooses_too(desk: Desk) -> None:
         await pilot.click("Canvas", offset=(40, 0))
         assert desk.page == "lineage"
         await pilot.click("Canvas", offset=(10, 4))
-        assert desk.lineage_at == 2
+        assert desk.lineage.at == 2
 
     tell(desk, story)
 

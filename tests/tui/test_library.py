@@ -1,6 +1,9 @@
 """Folders that are opened: those of tk, and logs of other programs."""
 
+import os
 import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 from conftest import look
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from terminal import ROOT
 from worlds import WALL, LiveRun, finished_run
 
 from toolkit.store.tfevents import EventWriter
@@ -213,3 +217,37 @@ def test_a_child_waits_for_its_parent(tmp_path: Path) -> None:
     assert health == ("waiting", "for gpt/pretrain")
     parent.close()
     child.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["runs", "charts"])
+def test_a_million_points_take_under_twenty_bytes_each(tmp_path: Path, page: str) -> None:
+    writer = EventWriter(tmp_path / "run")
+    for step in range(100_000):
+        writer.scalars(step, {f"train/metric{index}": step + index for index in range(10)}, WALL + step)
+    writer.close()
+    code = """
+import sys
+from pathlib import Path
+import psutil
+from tui.compose import compose
+from tui.library import Library
+from tui.state import Desk
+before = psutil.Process().memory_info().rss
+library = Library(Path(sys.argv[1]))
+library.list()
+library.read()
+compose(Desk(library, page=sys.argv[2]), 200, 50)
+points = sum(len(series) for series in library.runs["run"].series.values())
+print(points, (psutil.Process().memory_info().rss - before) / points)
+"""
+    out = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path), page],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    points, each = out.stdout.split()
+    assert int(points) == 1_000_000
+    assert float(each) < 20

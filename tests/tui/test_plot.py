@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui.lines import clip, fit, line, pad, plain, width
-from tui.pages.curves import spikes
 from tui.plot.chart import Chart, Mark, Trace, bar, draw, sparkline
 from tui.plot.raster import GRIDS, Window, cells, rasterise
-from tui.plot.smooth import Smoother
+from tui.plot.smooth import PART, Smoother
+from tui.plot.spikes import SpikeFinder
 from tui.plot.ticks import duration, linear_ticks, number, time_ticks
 
 
@@ -103,9 +103,14 @@ def test_smoothing_is_tensorboards(weight: float) -> None:
 def test_spikes_are_found_and_noise_is_not() -> None:
     rng = np.random.default_rng(1)
     values = (3 * np.exp(-np.arange(5000) / 800) + 2 + 0.05 * rng.normal(size=5000)).astype(np.float32)
-    assert len(spikes(values)) == 0
+    assert SpikeFinder().update(values) == []
     values[[1234, 4000]] += 3
-    assert spikes(values).tolist() == [1234, 4000]
+    assert SpikeFinder().update(values) == [1234, 4000]
+    by_parts, whole = SpikeFinder(), np.concatenate([values, np.full(PART, 2.0, np.float32), values[:99] + 9])
+    for end in (1, 2, 52, 1235, 4000, 5000, PART + 1, len(whole)):
+        found = by_parts.update(whole[:end])
+    assert found == SpikeFinder().update(whole)
+    assert found[:3] == [1234, 4000, 5000 + PART]
 
 
 @given(st.floats(-1e12, 1e12), st.floats(1e-9, 1e12), st.integers(1, 12))

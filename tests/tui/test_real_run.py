@@ -1,12 +1,13 @@
 """A real `tk run`, watched and steered from the dashboard."""
 
+import json
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.runs import RunFolder
 from tui.app import DashApp
 from tui.library import Library
+from tui.lines import plain
 from tui.state import Desk
 
 SPEC = """\
@@ -51,9 +53,25 @@ evaluate_every = "1000000 steps"
 """
 
 
+TUNE = """\
+name = "tuned"
+parent = "tiny"
+
+[finetune.mood]
+kind = "classify"
+data = { kind = "files", path = "rows.jsonl" }
+duration = "4 steps"
+batch = "4 rows"
+
+[run]
+device = "cpu"
+precision = "float32"
+"""
+
+
 @pytest.fixture
-def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """`tk run` of a tiny spec that would take hours; its process."""
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the spec of a tiny model, in which `tk` works."""
     texts = tmp_path / "texts"
     texts.mkdir()
     words, rng = ["lorem", "ipsum", "dolor", "sit", "amet"], random.Random(0)
@@ -68,6 +86,12 @@ def running(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("TK_RUNS", "runs"),
     ):
         monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+@pytest.fixture
+def running(place: Path) -> "Iterator[subprocess.Popen[bytes]]":
+    """`tk run` of a tiny spec that would take hours; its process."""
     process = subprocess.Popen(
         [sys.executable, "-m", "toolkit", "run", "tiny.toml"], stdout=subprocess.DEVNULL
     )
@@ -165,3 +189,46 @@ def test_a_stopped_process_is_hung_and_a_killed_one_dead_within_15_s(
     seen(library, lambda condition: condition == "running", 30)
     os.kill(pid, signal.SIGKILL)
     assert seen(library, lambda condition: condition == "dead", 20) < 15
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_verified_exported_and_fine_tuned_from_the_lineage(place: Path) -> None:
+    (place / "tune.toml").write_text(TUNE)
+    rows = [
+        {"text": f"lorem {word} {number}", "label": word} for number in range(20) for word in ("sad", "gay")
+    ]
+    (place / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    words = [sys.executable, "-m", "toolkit", "run", "tiny.toml", "train.duration=6 steps"]
+    subprocess.run(words, check=True, stdout=subprocess.DEVNULL)
+    (made,) = CheckpointStore(RunFolder(Path("runs"), "tiny")).list()
+
+    async def story(app: DashApp, pilot: Pilot[int], desk: Desk) -> None:
+        def names() -> list[str]:
+            return [row.export or row.node.key for _, row in desk.lineage.rows if row.held is None]
+
+        await pilot.press("4", "down")
+        assert desk.lineage.current
+        assert desk.lineage.current.checkpoint == made
+        await pilot.press("c")
+        await until(pilot, lambda: "is intact" in desk.note, 20)
+        assert " intact " in plain(app.canvas.lines)
+
+        await pilot.press("e", *"exported", "enter")
+        await until(pilot, lambda: desk.note.startswith("tk export "), 120)
+        assert desk.note.startswith("tk export is done"), desk.note
+        await until(pilot, lambda: str(place / "exported") in names())
+        assert "export " in plain(app.canvas.lines)
+
+        await pilot.press("t", *"tune.toml", "enter")
+        await until(pilot, lambda: desk.note.startswith("tk run "), 240)
+        assert desk.note.startswith("tk run is done"), desk.note
+        await until(pilot, lambda: "tuned/mood" in names())
+        await until(pilot, lambda: desk.library.runs["tuned/mood"].health.condition == "finished")
+
+    tell(Desk(Library(Path("runs"))), story)
+    from transformers import AutoModelForCausalLM
+
+    assert AutoModelForCausalLM.from_pretrained(place / "exported").config.num_hidden_layers == 1
+    tuned = CheckpointStore(RunFolder(Path("runs"), "tuned", "mood")).list()
+    assert tuned[-1].step == 4
+    assert [parent.id for parent in tuned[0].parents] == [made.id]

@@ -11,16 +11,18 @@ from pathlib import Path
 
 import psutil
 import pytest
-from terminal import ROOT, Terminal
+from terminal import ROOT, Terminal, screen_of
 from worlds import WALL, LiveRun, finished_run
 
 from toolkit.store.events import append_event
 
 BUDGET = 6_000
 """Bytes a second for a page on which things move."""
-CPU = 0.03
-"""Share of a core. 1.2 to 1.5 % was measured; on a machine shared by others the same work takes longer."""
-SECONDS = 8.0
+CPU = 0.015
+"""Share of a core."""
+SECONDS = 10.0
+ROUNDS = 4
+"""The least of so many counts: what others do on the machine makes the same work take longer, never shorter."""
 
 
 @pytest.fixture
@@ -51,19 +53,53 @@ def busy(tmp_path: Path):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
-    [("--screen", "runs"), ("--screen", "hardware"), ("--screen", "charts", "--metrics", "loss|tokens_per")],
-    ids=["a table of 20 and a plot", "8 GPUs", "2 plots"],
+    [("--screen", "runs"), ("--screen", "hardware")],
+    ids=["20 rows, 2 plots and 8 GPUs", "all counters of 8 GPUs"],
 )
 def test_bytes_and_processor_time_are_within_the_budget(busy: Path, arguments: tuple[str, ...]) -> None:
     terminal = Terminal(busy, "--run", "live0", *arguments, columns=200, rows=50)
     try:
         terminal.read(20, until=b"Runs")
         terminal.read(4)
-        before = terminal.cpu_seconds()
-        sent = terminal.read(SECONDS)
-        used = terminal.cpu_seconds() - before
-        assert 0 < len(sent) / SECONDS <= BUDGET
-        assert used / SECONDS <= CPU
+        if "runs" in arguments:
+            shown = screen_of(terminal.received, 200, 50)
+            assert sum("/pretrain " in row[:30] for row in shown) == 20
+            assert any("train/loss" in row and "perf/tokens_per_second" in row for row in shown)
+            assert all(any(f" gpu{gpu}  █" in row for row in shown) for gpu in range(8))
+        used = []
+        for _ in range(ROUNDS):
+            before = terminal.cpu_seconds()
+            sent = terminal.read(SECONDS)
+            used.append((terminal.cpu_seconds() - before) / SECONDS)
+            assert 0 < len(sent) / SECONDS <= BUDGET
+            if used[-1] <= CPU:
+                break
+        assert min(used) <= CPU
+    finally:
+        terminal.kill()
+
+
+@pytest.mark.slow
+def test_what_is_sent_in_parts_makes_up_the_screen(small: Path) -> None:
+    for number in range(1, 4):
+        finished_run(small, f"other{number}", number, steps=300, wall=WALL)
+    terminal = Terminal(small, "--readonly", columns=160, rows=40)
+    try:
+        terminal.read(20, until=b"4 finished")
+        terminal.read(2)
+        for keys in (" ", "jj", " ", "s", "y", ",", ",", "z", "2", "l", "j", "<", "o", "4", "j", "1", "k"):
+            terminal.send(keys)
+            terminal.read(0.4)
+            by_parts = screen_of(terminal.received, 160, 40)
+            terminal.send("?")
+            terminal.read(0.4)
+            terminal.send("\x1b")
+            terminal.read(0.4)
+            whole = screen_of(terminal.received, 160, 40)
+            # Of this machine's load and free memory another look tells another thing.
+            assert [row for row in by_parts if " host " not in row] == [
+                row for row in whole if " host " not in row
+            ], keys
     finally:
         terminal.kill()
 

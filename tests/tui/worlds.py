@@ -82,7 +82,13 @@ def checkpoint(run: RunFolder, step: int, loss: float, parents: Sequence[Parent]
     made = CheckpointStore(run).commit(
         step,
         lambda folder: (folder / "weights.safetensors").write_bytes(bytes(1000)) and None,
-        info={"metrics": {"train/loss": loss, "val/loss": loss + 0.05}, "tokens": step * 4096, "flops": 1e9},
+        info={
+            "run": str(run),
+            "metrics": {"train/loss": loss, "val/loss": loss + 0.05},
+            "tokens": step * 4096,
+            "flops": step * 1e9,
+            "seconds": float(step),
+        },
         parents=parents,
     )
     append_event(run, "checkpoint", id=made.id, step=step, metrics=made.metrics, parents=[])
@@ -125,7 +131,9 @@ def world(root: Path) -> LiveRun:
         )
     )
     tuned = finished_run(root, "gpt_small", 3, steps=120, wall=WALL + 3600, stage="chat")
-    tuned.plan.write_text(json.dumps({**PLAN, "parent": {"run": "gpt_small/pretrain", "id": made[-1].id}}))
+    last = made[-1]
+    parent = {"run": str(whole), "checkpoint": last.id, "step": last.step, "fingerprint": PLAN["fingerprint"]}
+    tuned.plan.write_text(json.dumps({**PLAN, "parent": {**parent, "flops": last.info["flops"]}}))
     checkpoint(tuned, 120, 1.61, [Parent(made[-1].id, "init")])
     dead = finished_run(root, "other_seed", 1, steps=200, wall=WALL)
     write_status(dead, Status(state="running", step=200, steps=500, time=WALL + 200))

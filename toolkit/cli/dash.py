@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+EVERY_POINT = 10**9
+"""More points than a curve has."""
 Where = Annotated[
     Path | None,
     typer.Argument(
@@ -102,7 +104,8 @@ def board(
     if not root.is_dir():
         raise BadInput(f"{root} is no folder. `tk run SPEC` makes one with a run in it.")
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", str(root), "--host", "127.0.0.1"]
-    # By default TensorBoard shows a random 1,000 points of each curve.
-    command += ["--port", str(port), "--samples_per_plugin", "scalars=0,text=100"]
+    # By default TensorBoard shows a random 1,000 points of each curve. 0, which its help says keeps all of them,
+    # keeps them when it reads the files and then serves none.
+    command += ["--port", str(port), "--samples_per_plugin", f"scalars={EVERY_POINT},text=100"]
     sys.stdout.flush()
     os.execv(sys.executable, command)

@@ -9,9 +9,10 @@ from toolkit.store.lease import Holder, read_holder
 from toolkit.store.runs import RunFolder
 from toolkit.store.status import State, Status, read_status
 
-Condition = State | Literal["slow", "hung", "dead", "waiting", "empty", "quiet"]
-"""`waiting` for its parent; `quiet`: a log of another program that nothing is added to."""
-ACTIVE = ("preparing", "running", "slow", "hung", "waiting")
+Condition = State | Literal["slow", "hung", "dead", "waiting", "queued", "requeued", "empty", "quiet"]
+"""`waiting` for its parent; `queued` and `requeued`: SLURM has its job; `quiet`: a log of another program
+that nothing is added to."""
+ACTIVE = ("preparing", "running", "slow", "hung", "waiting", "queued", "requeued")
 """Conditions of a run that somebody still works on, or will."""
 LATE_STEPS, LATE_SECONDS = 3, 5.0
 """Without a sign of life for so many of its own steps and so many seconds, a run is slow."""

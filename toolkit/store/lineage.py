@@ -95,6 +95,8 @@ class Node:
     """Id of its newest checkpoint."""
     own: Cost = Cost()
     """Spent on the run itself, up to its newest checkpoint."""
+    inherited: Cost = Cost()
+    """Spent on what it comes from, up to the checkpoints that were taken over."""
     ancestry: Cost = Cost()
     """Spent on it and on all that it comes from, up to the checkpoints that were taken over."""
     born_as: str | None = None
@@ -108,6 +110,7 @@ class Graph:
     """The runs there are by key, parents before children, and what is missing of their parents."""
 
     nodes: Mapping[str, Node]
+    _index: "_Index" = field(repr=False)
     _children: dict[str | None, list[Node]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -130,6 +133,10 @@ class Graph:
             line.insert(0, self.nodes[parent])
             parent = self.nodes[parent].parent
         return line
+
+    def history(self, checkpoint_id: str) -> list[Ancestor]:
+        """As `history`, of the files that the graph was read from; empty for an id that it doesn't know."""
+        return _history(self._index, checkpoint_id) if checkpoint_id in self._index.places else []
 
     def walk(self, top: str | None = None) -> Iterator[tuple[Node, int]]:
         """Every run with its depth, as a tree is drawn; from `top` down, or all of them."""
@@ -177,7 +184,7 @@ def read_graph(root: Path) -> Graph:
 
     for key in records:
         add(key, ())
-    return Graph(nodes)
+    return Graph(nodes, index)
 
 
 def history(root: Path, checkpoint_id: str) -> list[Ancestor]:
@@ -188,6 +195,10 @@ def history(root: Path, checkpoint_id: str) -> list[Ancestor]:
     index = _Index(root)
     if checkpoint_id not in index.places:
         raise UnknownCheckpoint(f"no checkpoint {checkpoint_id} in {root}. `tk show RUN` lists a run's.")
+    return _history(index, checkpoint_id)
+
+
+def _history(index: "_Index", checkpoint_id: str) -> list[Ancestor]:
     origins: dict[str, Origin] | None = None
     found: dict[str, Ancestor] = {}
     wanted = [(checkpoint_id, "self")]
@@ -246,6 +257,10 @@ class _Index:
                     self.newest[run] = identity
                     self._add(identity, run, folder, kept=True)
         for run in self.runs:
+            # What was found damaged still tells its parents, if its manifest is sound.
+            for folder in sorted(_scan(run.checkpoints)):
+                if folder.name.startswith(".bad-") and (identity := _sealed_id(folder)):
+                    self._add(identity, run, folder, kept=False)
             removed = [path for path in _scan(run.checkpoints / PRUNED) if path.suffix == ".json"]
             for path in removed:
                 self._add(path.stem, run, path, kept=False)
@@ -328,6 +343,7 @@ class _Record:
             step=newest.step if newest else None,
             checkpoint=newest.id if newest else None,
             own=own,
+            inherited=inherited,
             ancestry=own + inherited,
             born_as=born if moved else None,
             copy_of=next((other for other in others if other == born), others[0] if others else None)

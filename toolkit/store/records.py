@@ -3,11 +3,13 @@
 Records of one length follow each other in long runs, so that one comparison of arrays frames them all.
 """
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from toolkit.store.crc32c import crc_table, masked_crc32c
+from toolkit.store.crc32c import byte_table, masked_crc32c
 
 HEADER = 12
 """Bytes before a payload: its length and the checksum of that."""
@@ -35,7 +37,7 @@ def frame(data: bytes) -> tuple[list[Run], int]:
         header = data[at : at + HEADER]
         length = int.from_bytes(header[:8], "little")
         if header not in sound:
-            if length > LONGEST or masked_crc32c(header[:8]) != header[8:]:
+            if length > LONGEST or masked_crc32c(header[:8], seldom=True) != header[8:]:
                 at = _next_header(data, at + 1) or max(at + 1, size - HEADER + 1)
                 continue
             sound.add(header)
@@ -51,7 +53,9 @@ def frame(data: bytes) -> tuple[list[Run], int]:
         last = at + (count - 1) * stride
         after = data[last + stride : last + stride + HEADER]
         # A sound header behind a record shows that its length was all written. Without one its checksum must.
-        whole = len(after) == HEADER and (after in sound or masked_crc32c(after[:8]) == after[8:])
+        whole = len(after) == HEADER and (
+            after in sound or masked_crc32c(after[:8], seldom=True) == after[8:]
+        )
         if whole or _intact(data, last, length):
             runs.append(Run(at, length, count))
             at = last + stride
@@ -83,7 +87,7 @@ def _count(data: bytes, at: int, stride: int, header: bytes) -> int:
 def _intact(data: bytes, at: int, length: int) -> bool:
     payload = data[at + HEADER : at + HEADER + length]
     end = at + HEADER + length
-    return masked_crc32c(payload) == data[end : end + FOOTER]
+    return masked_crc32c(payload, seldom=True) == data[end : end + FOOTER]
 
 
 def _next_header(data: bytes, at: int) -> int | None:
@@ -95,7 +99,9 @@ def _next_header(data: bytes, at: int) -> int | None:
     places = np.flatnonzero(
         (view[4 : size + 4] | view[5 : size + 5] | view[6 : size + 6] | view[7 : size + 7]) == 0
     )
-    table = np.array(crc_table(), np.uint32)
+    if not len(places):
+        return None
+    table = _pairs()
     crc = np.full(len(places), 0xFFFFFFFF, np.uint32)
     for pair in range(0, 8, 2):
         two = view[places + pair].astype(np.uint32) | view[places + pair + 1].astype(np.uint32) << np.uint32(
@@ -107,3 +113,12 @@ def _next_header(data: bytes, at: int) -> int | None:
     written = sum(view[places + 8 + byte].astype(np.uint32) << np.uint32(8 * byte) for byte in range(4))
     hits = places[masked == written]
     return at + int(hits[0]) if len(hits) else None
+
+
+@cache
+def _pairs() -> NDArray[np.uint32]:
+    """What two bytes, read as a little-endian number, leave of themselves in the CRC."""
+    single = np.array(byte_table(), np.uint32)
+    after = single[single & 0xFF] ^ single >> np.uint32(8)
+    pairs: NDArray[np.uint32] = after[None, :] ^ single[:, None]
+    return pairs.reshape(-1)

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from toolkit.store.decode import Block, read_blocks
 
 T = TypeVar("T", bound=np.generic)
-CHUNK = 4 * 1024 * 1024
+CHUNK = 256 * 1024
+"""Bytes that are read and decoded at once: what that needs on the way stays in the processor's cache, and little
+of it is left with the process."""
 _OTHERS = {"checkpoints", "heartbeat", "requests"}
 
 
@@ -246,8 +248,8 @@ def _grown(column: NDArray[T], size: int, more: NDArray[T]) -> NDArray[T]:
     """The column with `more` behind its first `size` items; as it is where these fit into it."""
     total = size + len(more)
     if total > len(column):
-        # Half as much again: doubling would leave up to half of the memory unused.
-        larger = np.empty(max(16, total, size + size // 2), column.dtype)
+        # A quarter more: doubling would leave up to half of the memory unused.
+        larger = np.empty(max(16, total, size + size // 4), column.dtype)
         larger[:size] = column[:size]
         column = larger
     column[size:total] = more

@@ -142,13 +142,12 @@ def _beside(run: Watched) -> dict[str, tuple[float | None, float | None]]:
 
     from toolkit.plan.plan import Plan
     from toolkit.plan.report import plan_beside_actual
-    from tui.pages.lineage import _actual
 
     try:
         plan = Plan.model_validate(dict(run.plan))
     except ValidationError:
         return {}
-    return {row.name: (row.planned, row.actual) for row in plan_beside_actual(plan, _actual(run))}
+    return {row.name: (row.planned, row.actual) for row in plan_beside_actual(plan, run.actual)}
 
 
 def _at(spec: Mapping[str, Any], key: str) -> Any:

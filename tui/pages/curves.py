@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from toolkit.store.tail import Points
 from tui.lines import Line, safe
 from tui.plot.chart import Chart, Mark, Trace, XAxis, draw, value_at, x_text
-from tui.plot.smooth import Smoother
+from tui.plot.raster import Numbers
 from tui.plot.ticks import number
 from tui.state import Desk
 from tui.styles import series_style
@@ -27,9 +26,6 @@ SIGNS = {
 
 MARKS = 60
 """Signs of one kind on a curve: more would hide it."""
-SPIKE, SPIKE_WEIGHT, SETTLED = 10.0, 0.95, 50
-"""A spike is a value so many mean deviations above the mean, both exponential, after so many points."""
-
 
 _drawn: dict[tuple[Any, ...], Chart] = {}
 
@@ -70,12 +66,12 @@ def chart_of(desk: Desk, tag: str, runs: Sequence[Watched], *, title: str = "", 
             raws += _lost(desk, run, tag)
         x = along(desk, run, points)
         style, letter = series_style(run), desk.letter(run) if several else ""
-        y: NDArray[np.floating] = points.values
+        y = points.values
         if desk.smoothing and len(x) > 2:
-            raws.append(Trace(x, points.values.astype(np.float64), f"{style} raw", run.name))
+            raws.append(Trace(x, points.values, f"{style} raw", run.name))
             y = desk.smoother(run, tag).update(points.values)
             x = x[: len(y)]
-        traces.append(Trace(x, y.astype(np.float64), style, run.name, letter))
+        traces.append(Trace(x, y, style, run.name, letter))
     chart = Chart(
         title or safe(tag),
         [*raws, *traces],
@@ -93,7 +89,7 @@ def chart_of(desk: Desk, tag: str, runs: Sequence[Watched], *, title: str = "", 
     return chart
 
 
-def along(desk: Desk, run: Watched, points: Points) -> NDArray[np.float64]:
+def along(desk: Desk, run: Watched, points: Points) -> Numbers:
     """The x values of points on the axis chosen. Tokens are read off the run's own count of them."""
     axis: XAxis = desk.x_axis
     if axis == "wall":
@@ -106,7 +102,7 @@ def along(desk: Desk, run: Watched, points: Points) -> NDArray[np.float64]:
         tokens = run.points("train/tokens")
         if tokens is not None:
             return np.interp(points.steps, tokens.steps, tokens.values.astype(np.float64))
-    return points.steps.astype(np.float64)
+    return points.steps
 
 
 def marks_of(desk: Desk, run: Watched, tag: str) -> list[Mark]:
@@ -119,7 +115,7 @@ def marks_of(desk: Desk, run: Watched, tag: str) -> list[Mark]:
         steps = [int(event["step"]) for event in run.events if event["kind"] == kind and _is_step(event)]
         found.append((SIGNS[kind][column], style, steps))
     if tag == run.loss_tag:
-        found += [(SIGNS[kind][column], "bad", steps) for kind, steps in alerts(run)]
+        found += [(SIGNS[kind][column], "bad", steps) for kind, steps in alerts(desk, run)]
     reference = run.points(tag)
     if desk.x_axis in ("tokens",):
         reference = run.points("train/tokens") or reference
@@ -134,13 +130,14 @@ def marks_of(desk: Desk, run: Watched, tag: str) -> list[Mark]:
     return marks
 
 
-def alerts(run: Watched) -> list[tuple[str, list[int]]]:
+def alerts(desk: Desk, run: Watched) -> list[tuple[str, list[int]]]:
     """Kinds of alerts and their steps: loss not finite, loss spiking, a GPU slowed down, a GPU's fault."""
     found: list[tuple[str, list[int]]] = []
-    points = run.points(run.loss_tag or "")
+    tag = run.loss_tag or ""
+    points = run.points(tag)
     if points is not None:
         found.append(("nan", points.steps[~np.isfinite(points.values)].tolist()))
-        found.append(("spike", points.steps[spikes(points.values)].tolist()))
+        found.append(("spike", points.steps[desk.spikes(run, tag).update(points.values)].tolist()))
     for tag in run.tags:
         if tag.endswith("/throttle") and (slowed := run.points(tag)) is not None:
             on = slowed.values > 0
@@ -151,27 +148,13 @@ def alerts(run: Watched) -> list[tuple[str, list[int]]]:
     return [(kind, steps) for kind, steps in found if steps]
 
 
-def spikes(values: NDArray[np.float32]) -> NDArray[np.intp]:
-    """The places where a curve jumps up far above its own noise."""
-    finite = np.flatnonzero(np.isfinite(values))
-    if len(finite) <= SETTLED:
-        return np.empty(0, np.intp)
-    x = values[finite].astype(np.float64)
-    mean = Smoother(SPIKE_WEIGHT).update(values[finite])
-    above = x[1:] - mean[:-1]
-    deviation = Smoother(SPIKE_WEIGHT).update(np.abs(above).astype(np.float32))
-    high = above[1:] > SPIKE * np.maximum(deviation[:-1], 1e-12)
-    places = np.flatnonzero(high & (above[1:] > 0.05 * np.abs(mean[1:-1]))) + 2
-    return finite[places[places > SETTLED]]
-
-
 def _lost(desk: Desk, run: Watched, tag: str) -> list[Trace]:
     """What a resume superseded, dim."""
     series = run.series.get(tag)
     if series is None:
         return []
     return [
-        Trace(along(desk, run, lost), lost.values.astype(np.float64), "lost", run.name)
+        Trace(along(desk, run, lost), lost.values, "lost", run.name)
         for lost in list(series.lost)
         if len(lost.steps) > 1
     ]

@@ -1,347 +1,250 @@
-"""Lineage: the tree from a pretrained run to what came of it, each checkpoint with its state."""
+"""Lineage: the tree from a pretrained run to what came of it, each checkpoint with its state and its cost."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
-
-from toolkit.plan.figures import length_of_time, short, size
-from toolkit.store.checkpoints import CheckpointStore
-from toolkit.store.errors import CorruptCheckpoint
-from toolkit.store.manifest import Checkpoint, read_checkpoint, verify_files
-from tui.lines import Line, Span, beside, clip, fill, fit, line, pad, safe, styled
+from toolkit.plan.figures import flop, length_of_time, short, size
+from toolkit.store.lineage import Ancestor, Cost
+from toolkit.store.retention import criterion
+from tui.lineage import Row
+from tui.lines import Line, Span, beside, clip, fill, fit, line, pad, safe, styled, width
 from tui.pages.frame import state_span
-from tui.pages.table import scrolled
-from tui.plot.ticks import number
+from tui.pages.table import Column, choose, scrolled
+from tui.pages.table import row as cells_of
+from tui.plot.ticks import duration, number
 from tui.state import Desk
-from tui.watched import Watched
 
-PREVIOUS = "previous"
-"""The role of a parent that is the same run's checkpoint before."""
 BRANCH = {"braille": ("├─ ", "└─ ", "│  "), "ascii": ("|- ", "`- ", "|  ")}
-KEPT, DELETED, CORRUPT = "kept", "deleted", "corrupt"
+STYLES = {"deleted": "dim", "corrupt": "bad", "missing": "bad", "intact": "good"}
+NAMES = 34
+"""Cells that the tree itself has at least."""
 
 
-@dataclass
-class Node:
-    """A row of the tree: a run, a checkpoint of one, or an export."""
-
-    run: Watched
-    checkpoint: Checkpoint | None = None
-    state: str = ""
-    """Of a checkpoint: kept, deleted or corrupt."""
-    export: str = ""
-    """Of an export: its folder."""
-    children: list["Node"] = field(default_factory=list)
-
-    @property
-    def reference(self) -> str:
-        """As commands name it."""
-        return f"{self.run.name}@{self.checkpoint.id[:12]}" if self.checkpoint else self.run.name
-
-
-@dataclass
-class Tree:
-    """The rows, from above, and by how much each is indented."""
-
-    rows: list[tuple[str, Node]]
-    by_id: dict[str, Node]
-
-
-_known: dict[Path, tuple[object, list[Node]]] = {}
-_verified: dict[str, str] = {}
-"""What `verify` found, by the id of the checkpoint."""
-
-
-def tree(desk: Desk) -> Tree:
-    """All runs with their checkpoints, each run below the checkpoint that it starts from."""
-    runs = [run for run in list(desk.library.runs.values()) if run.folder is not None]
-    nodes = {run.name: Node(run) for run in runs}
-    by_id: dict[str, Node] = {}
-    for run in runs:
-        nodes[run.name].children = _checkpoints(run)
-        by_id.update({node.checkpoint.id: node for node in nodes[run.name].children if node.checkpoint})
-    roots = []
-    for run in runs:
-        origin = _origin(run, nodes[run.name].children)
-        above = by_id.get(origin or "")
-        if above is not None and above.run is not run:
-            above.children.append(nodes[run.name])
-        else:
-            roots.append(nodes[run.name])
-    for run in runs:
-        for event in run.events:
-            if event["kind"] == "exported" and event.get("checkpoint") in by_id:
-                where = by_id[str(event["checkpoint"])]
-                where.children.append(Node(run, export=str(event.get("path", "?"))))
-    marks = BRANCH["ascii" if desk.marker == "ascii" else "braille"]
-    return Tree([row for root in roots for row in _rows(root, "", "", marks)], by_id)
-
-
-def _rows(node: Node, first: str, further: str, marks: tuple[str, str, str]) -> Iterator[tuple[str, Node]]:
-    yield first, node
-    for index, child in enumerate(node.children):
-        last = index == len(node.children) - 1
-        yield from _rows(
-            child, further + marks[1 if last else 0], further + ("   " if last else marks[2]), marks
-        )
-
-
-def _checkpoints(run: Watched) -> list[Node]:
-    """The run's checkpoints, read again when it wrote or removed one."""
-    assert run.folder is not None
-    path = run.folder.checkpoints
-    stamps = []
-    for folder in (path, path / "pruned"):
-        try:
-            stamps.append(folder.stat().st_mtime_ns)
-        except OSError:
-            stamps.append(0)
-    stamp = tuple(stamps)
-    if path in _known and _known[path][0] == stamp:
-        kept = _known[path][1]
+def draw_lineage(desk: Desk, columns: int, rows: int) -> list[Line]:
+    lineage = desk.lineage
+    whole = lineage.rows
+    if not whole:
+        words = "No runs with checkpoints here. Logs of other programs have no lineage."
+        return fill([(), line(f"  {words}")], rows, columns)
+    lineage.at = min(lineage.at, len(whole) - 1)
+    here = whole[lineage.at][1]
+    if columns >= 150:
+        left, height, below = columns * 3 // 5, rows, 0
     else:
-        store = CheckpointStore(run.folder)
-        kept = [Node(run, item, DELETED) for item in store.pruned()]
-        kept += [Node(run, item, KEPT) for item in store.list()]
-        readable = {node.checkpoint.path.name for node in kept if node.checkpoint and node.state == KEPT}
-        names = [entry.name for entry in path.iterdir()] if path.is_dir() else []
-        bad = [name for name in names if name.startswith(".bad-step-")]
-        bad += [name for name in names if name.startswith("step-") and name not in readable]
-        kept += [Node(run, _manifest(path / name), CORRUPT, export=name) for name in sorted(bad)]
-        kept.sort(key=_step)
-        _known[path] = stamp, kept
-    return [Node(run, node.checkpoint, _state(node), node.export) for node in kept]
-
-
-def _manifest(folder: Path) -> Checkpoint | None:
-    """What a corrupt checkpoint's manifest tells, if that is sound at least: whose child it is."""
-    try:
-        return read_checkpoint(folder)
-    except (CorruptCheckpoint, OSError):
-        return None
-
-
-def _state(node: Node) -> str:
-    return _verified.get(node.checkpoint.id, node.state) if node.checkpoint else node.state
-
-
-def _step(node: Node) -> int:
-    if node.checkpoint:
-        return node.checkpoint.step
-    digits = "".join(filter(str.isdigit, node.export.split("step-")[-1].split("-")[0]))
-    return int(digits or 0)
-
-
-def _origin(run: Watched, checkpoints: list[Node]) -> str | None:
-    """Id of the other run's checkpoint that this one starts from."""
-    for node in checkpoints:
-        for parent in node.checkpoint.parents if node.checkpoint else ():
-            if parent.role != PREVIOUS:
-                return parent.id
-    told = run.plan.get("parent")
-    if isinstance(told, dict):
-        told = told.get("id") or told.get("checkpoint")
-    return str(told) if told else None
-
-
-def node_at(desk: Desk) -> Node | None:
-    """The row under the cursor."""
-    rows = tree(desk).rows
-    return rows[min(desk.lineage_at, len(rows) - 1)][1] if rows else None
-
-
-_top = 0
+        left, height, below = columns, max(rows * 3 // 5, 4), rows - max(rows * 3 // 5, 4)
+    lineage.top = scrolled(lineage.top, lineage.at, height - 1, len(whole))
+    history = lineage.history(here)
+    table = choose(_columns(desk), left - NAMES)
+    room = left - sum(cells + 1 for _, cells in table)
+    titles = "".join(" " + pad(column.title, cells, right=column.right) for column, cells in table)
+    lines: list[Line] = [(Span(pad(" RUN, CHECKPOINT", room) + titles, "dim"),)]
+    marked = {ancestor.id for ancestor in history}
+    for index in range(lineage.top, min(lineage.top + height - 1, len(whole))):
+        levels, row = whole[index]
+        mark = row.checkpoint is not None and row.checkpoint.id in marked
+        text = (*_name(desk, levels, row, room, mark=mark), Span(" "), *cells_of(table, row))
+        lines.append(styled(text, "at") if index == lineage.at else text)
+    wide = left if below else columns - left - 1
+    told = _about(desk, here, history, wide)
+    if not below:
+        return beside([(lines, left), (told, wide)], rows)
+    return [*fill(lines, height, columns), *fill(told, below, columns)]
 
 
 def row_at(desk: Desk, row: int) -> int | None:
     """The place in the tree of a row on the screen."""
-    place = _top + row - 1
-    return place if row >= 1 and place < len(tree(desk).rows) else None
+    place = desk.lineage.top + row - 1
+    return place if row >= 1 and place < len(desk.lineage.rows) else None
 
 
-def verify(desk: Desk, node: Node) -> str:
-    """Read the checkpoint's files and recompute their hashes; what to tell."""
-    assert node.checkpoint is not None
-    if node.state == DELETED:
-        return f"{node.reference} was removed; only its manifest is left."
-    try:
-        verify_files(node.checkpoint)
-    except CorruptCheckpoint as error:
-        _verified[node.checkpoint.id] = CORRUPT
-        return str(error)
-    except OSError as error:
-        return f"{node.reference} can't be read: {error}"
-    _verified[node.checkpoint.id] = "intact"
-    return f"{node.reference} is intact: every hash is as written."
+def _name(desk: Desk, levels: tuple[bool, ...], row: Row, cells: int, *, mark: bool) -> Line:
+    """Where the row hangs in the tree, and what it is."""
+    marks = BRANCH["ascii" if desk.marker == "ascii" else "braille"]
+    sign = ("›" if desk.marker != "ascii" else ">") if mark else " "
+    indent = "".join("   " if last else marks[2] for last in levels[:-1])
+    if levels:
+        indent += marks[1 if levels[-1] else 0]
+    spans = line((sign, "accent"), (indent, "dim"), *_words(desk, row, mark=mark))
+    return fit(spans, cells)
 
 
-def draw_lineage(desk: Desk, columns: int, rows: int) -> list[Line]:
-    global _top
-    whole = tree(desk)
-    if not whole.rows:
-        return fill(
-            [(), line("  No runs with checkpoints here. Logs of other programs have no lineage.")],
-            rows,
-            columns,
-        )
-    desk.lineage_at = min(desk.lineage_at, len(whole.rows) - 1)
-    at = desk.lineage_at
-    node = whole.rows[at][1]
-    if columns >= 120:
-        left, height, below = columns * 3 // 5, rows, 0
-    else:
-        left, height, below = columns, max(rows * 3 // 5, 4), rows - max(rows * 3 // 5, 4)
-    _top = scrolled(_top, at, height - 1, len(whole.rows))
-    ancestry = {item.checkpoint.id for item in _ancestry(node, whole) if item.checkpoint}
-    lines = [
-        fit(
-            line(
-                (f" {'CHECKPOINT':<{max(left - 44, 12)}}{'STATE':<9}{'LOSS':>7}{'VAL':>8}{'SIZE':>12}", "dim")
-            ),
-            left,
-        )
+def _words(desk: Desk, row: Row, *, mark: bool) -> list[tuple[str, str]]:
+    if row.export:
+        return [("export ", "accent"), (safe(row.export), "")]
+    if row.folded:
+        more = "..." if desk.marker == "ascii" else "…"
+        return [(f"{more} {row.folded} deleted", "dim")]
+    if row.held is not None:
+        style = "accent" if mark else STYLES.get(desk.lineage.state(row), "")
+        item = row.held.checkpoint
+        if item is None:
+            return [(f"step {row.held.step:,}  {safe(row.held.name)}", style)]
+        best = row.run.best if row.run else None
+        star = " *" if best is not None and best[1] == item.step else ""
+        return [(f"step {item.step:,}{star}  {item.id[:8]}", style)]
+    words = [(safe(row.node.key), "bold" if row.node.run else "bad")]
+    if row.node.copy_of:
+        words.append((f" copy of {safe(row.node.copy_of)}", "dim"))
+    elif row.node.born_as:
+        words.append((f" was {safe(row.node.born_as)}", "dim"))
+    return words
+
+
+def _columns(desk: Desk) -> list[Column[Row]]:
+    return [
+        Column("STATE", 10, lambda row: _state(desk, row), 0),
+        Column("SCORE", 7, lambda row: _plain(row, number(_score(row))), 1, right=True),
+        Column("FLOP", 10, lambda row: _plain(row, _flop(_own(row))), 2, right=True),
+        Column("ANCESTRY", 10, lambda row: _plain(row, _flop(_with_ancestry(row))), 3, right=True),
+        Column("SIZE", 10, lambda row: _plain(row, _size(row)), 4, right=True),
+        Column("TIME", 7, lambda row: _plain(row, _time(_own(row))), 5, right=True),
     ]
-    for index in range(_top, min(_top + height - 1, len(whole.rows))):
-        indent, item = whole.rows[index]
-        text = _row(desk, indent, item, left, marked=bool(item.checkpoint and item.checkpoint.id in ancestry))
-        lines.append(styled(text, "at") if index == at else text)
-    told = _about(desk, node, whole, left if below else columns - left - 1)
-    if not below:
-        return beside([(lines, left), (told, columns - left - 1)], rows)
-    return [*fill(lines, height, columns), *fill(told, below, columns)]
 
 
-def _row(desk: Desk, indent: str, node: Node, columns: int, *, marked: bool) -> Line:
-    room = max(columns - 44, 12)
-    if node.export and node.state != CORRUPT:
-        return fit(line((f" {indent}", "dim"), ("export ", "accent"), safe(node.export)), columns)
-    if node.state == CORRUPT and node.checkpoint is None:
-        return fit(
-            line(
-                (f" {indent}", "dim"),
-                (pad(safe(node.export), room - len(indent) - 1), "bad"),
-                (CORRUPT, "bad"),
-            ),
-            columns,
-        )
-    if node.checkpoint is None:
-        best = number(node.run.best[0] if node.run.best else None)
-        name = pad(safe(node.run.name), room - len(indent) - 1)
-        state = state_span(desk, node.run, 11)
-        return fit(
-            line((f" {indent}", "dim"), (name, "bold"), Span(pad(state.text, 11), state.style),
-                 ("best ", "dim"), f"{best:>8} ", (_cost(node.run), "dim")), columns)  # fmt: skip
-    item = node.checkpoint
-    best_step = node.run.best[1] if node.run.best else None
-    name = f"step {item.step:,}" + (" *" if item.step == best_step else "") + f"  {item.id[:8]}"
-    style = {DELETED: "dim", CORRUPT: "bad", "intact": "good"}.get(node.state, "")
-    losses = [number(item.metrics.get(tag)) for tag in ("train/loss", "val/loss")]
-    return fit(
-        line(
-            ("›" if marked and desk.marker != "ascii" else ">" if marked else " ", "accent"),
-            (indent, "dim"),
-            (pad(clip(name, room - len(indent) - 2), room - len(indent) - 1), "accent" if marked else style),
-            (pad(node.state, 9), style),
-            (f"{losses[0]:>7}{losses[1]:>8}{size(item.size):>12}", style),
-        ),
-        columns,
+def _plain(row: Row, text: str) -> Span:
+    """A cell of figures; exports and what is folded have none."""
+    dim = row.held is not None and row.held.state == "deleted"
+    return Span("" if row.export or row.folded else text, "dim" if dim else "")
+
+
+def _state(desk: Desk, row: Row) -> Span:
+    if row.export or row.folded:
+        return Span("")
+    if row.held is not None:
+        state = desk.lineage.state(row)
+        return Span(state, STYLES.get(state, ""))
+    if row.run is not None:
+        return state_span(desk, row.run, 10)
+    return Span(row.node.state, STYLES.get(row.node.state, ""))
+
+
+def _score(row: Row) -> float | None:
+    """What checkpoints are judged by; of a run, its best."""
+    if row.held is None:
+        if row.run is not None and row.run.best:
+            return row.run.best[0]
+        return row.node.best.value if row.node.best else None
+    item = row.checkpoint
+    return item.metrics.get(criterion([item])[0]) if item else None
+
+
+def _own(row: Row) -> Cost:
+    """Spent on the run up to here."""
+    if row.held is None:
+        return row.node.own
+    info = row.checkpoint.info if row.checkpoint else {}
+    flops, seconds = (info.get(name) for name in ("flops", "seconds"))
+    return Cost(
+        float(flops) if isinstance(flops, int | float) else None,
+        float(seconds) if isinstance(seconds, int | float) else None,
     )
 
 
-def _cost(run: Watched) -> str:
-    """What the run took so far, in few words."""
-    actual = _actual(run)
-    parts = []
-    if (seconds := actual.get("seconds")) is not None:
-        parts.append(length_of_time(seconds))
-    if (tokens := actual.get("tokens")) is not None:
-        parts.append(f"{short(tokens)} tok")
-    return ", ".join(parts)
+def _with_ancestry(row: Row) -> Cost:
+    """Spent up to here, and on all that the run comes from."""
+    if row.held is None:
+        return row.node.ancestry
+    return _own(row) + row.node.inherited
 
 
-def _actual(run: Watched) -> dict[str, float]:
-    for event in reversed(run.events):
-        if isinstance(event.get("actual"), dict):
-            return {str(name): float(value) for name, value in event["actual"].items()}
-    tokens = run.last("train/tokens")
-    return {} if tokens is None else {"tokens": tokens}
+def _flop(cost: Cost) -> str:
+    return "-" if cost.flops is None else flop(cost.flops)
 
 
-def _ancestry(node: Node, whole: Tree) -> list[Node]:
-    """The checkpoints that this one, or the run's last, comes from, nearest first."""
-    start = node
-    if node.checkpoint is None:
-        own = [child for child in node.children if child.checkpoint]
-        if not own:
-            return []
-        start = own[-1]
-    found: dict[str, Node] = {}
-    waiting = [start]
-    while waiting:
-        here = waiting.pop(0)
-        if here.checkpoint is None or here.checkpoint.id in found:
-            continue
-        found[here.checkpoint.id] = here
-        waiting += [whole.by_id[parent.id] for parent in here.checkpoint.parents if parent.id in whole.by_id]
-    return list(found.values())
+def _time(cost: Cost) -> str:
+    return "-" if cost.seconds is None else duration(cost.seconds)
 
 
-def _about(desk: Desk, node: Node, whole: Tree, columns: int) -> list[Line]:
+def _size(row: Row) -> str:
+    return size(row.checkpoint.size) if row.checkpoint else ""
+
+
+def _about(desk: Desk, row: Row, history: list[Ancestor], columns: int) -> list[Line]:
     """What is under the cursor, and what it comes from."""
     rule = Span(("-" if desk.marker == "ascii" else "─") * columns, "dim")
-    lines: list[Line] = [(rule,), line((f" {safe(node.reference)}", "bold"))]
-    run, item = node.run, node.checkpoint
-    if item is None:
-        actual = _actual(run)
-        words = {"seconds": length_of_time, "peak_memory": size}
-        facts = [
-            f"{words.get(name, short)(actual[name])} {'' if name in words else name}".strip()
-            for name in ("seconds", "tokens", "flops", "peak_memory")
-            if name in actual
+    lines: list[Line] = [(rule,)]
+    if row.export:
+        lines.append(line((f" export of {safe(row.node.key)}", "bold")))
+        return [*lines, line(f"  {safe(row.export)}")]
+    if row.folded:
+        lines.append(line((f" {row.folded} deleted checkpoints of {safe(row.node.key)}", "bold")))
+        return [*lines, line(("  Their manifests are left. enter shows them one by one.", "dim"))]
+    lines.append(line((f" {safe(row.reference)}", "bold")))
+    lines += _checkpoint_facts(desk, row) if row.held is not None else _run_facts(row)
+    own, all_of_it = _own(row), _with_ancestry(row)
+    if own != Cost():
+        lines.append(_cost("cost", own))
+    if all_of_it != own and all_of_it != Cost():
+        lines.append(_cost("with ancestry", all_of_it))
+    if row.held is not None:
+        history = [ancestor for ancestor in history if ancestor.depth]
+    if history:
+        words = "comes from" if row.held is not None else "its newest checkpoint, and what that comes from"
+        lines.append(line((f"  {words}", "dim")))
+        lines += [_ancestor(desk, step, columns) for step in _thinned(history)]
+    return [fit(item, columns) for item in lines]
+
+
+def _cost(label: str, cost: Cost) -> Line:
+    return line((f"  {label:<14}", "dim"), f"{_flop(cost)}, {_time(cost)}".removesuffix(", -"))
+
+
+def _run_facts(row: Row) -> list[Line]:
+    if row.node.run is None:
+        origin = row.node.origin
+        return [
+            line(("  is not here: copy its run's folder into the runs folder.", "dim")),
+            line(("  its child tells ", "dim"), safe(str(origin) if origin else "nothing of it")),
         ]
-        if run.health.reason:
-            lines.append(line((f" {safe(run.health.reason)}", "dim")))
-        if facts:
-            lines.append(line(("  took ", "dim"), ", ".join(facts)))
-        if run.plan.get("fingerprint"):
-            lines.append(line(("  fingerprint ", "dim"), safe(str(run.plan["fingerprint"])[:16])))
-    else:
+    lines: list[Line] = []
+    if row.run is not None:
+        if row.run.health.reason:
+            lines.append(line((f"  {safe(row.run.health.reason)}", "dim")))
+        words = {"seconds": length_of_time, "peak_memory": size}
+        took = [
+            f"{words.get(name, short)(row.run.actual[name])} {'' if name in words else name}".strip()
+            for name in ("seconds", "tokens", "flops", "peak_memory")
+            if name in row.run.actual
+        ]
+        if took:
+            lines.append(line(("  took          ", "dim"), ", ".join(took)))
+        if fingerprint := row.run.plan.get("fingerprint"):
+            lines.append(line(("  fingerprint   ", "dim"), safe(str(fingerprint)[:16])))
+    if row.node.best is not None:
+        best = row.node.best
         lines.append(
             line(
-                ("  id ", "dim"),
-                item.id[:40],
-                ("  ", ""),
-                (node.state, "bad" if node.state == CORRUPT else "dim"),
+                ("  best          ", "dim"), f"{safe(best.metric)} {number(best.value)} at step {best.step:,}"
             )
         )
-        told = [
-            f"{name} {number(value)}"
-            for name, value in item.metrics.items()
-            if name.startswith(("train/loss", "val/"))
-        ]
-        if told:
-            lines.append(line(("  ", ""), safe(", ".join(told))))
-        costs = [
-            f"{name} {short(float(item.info[name]))}"
-            for name in ("tokens", "flops")
-            if isinstance(item.info.get(name), int | float)
-        ]
-        if costs:
-            lines.append(line(("  up to here: ", "dim"), ", ".join(costs)))
-    history = _ancestry(node, whole)
-    if history:
-        lines.append(line(("  comes from", "dim")))
-        lines += [_ancestor(step) for step in _thinned(history)]
     return lines
 
 
-def _thinned(history: list[Node]) -> list[Node | int]:
+def _checkpoint_facts(desk: Desk, row: Row) -> list[Line]:
+    assert row.held is not None
+    item, state = row.held.checkpoint, desk.lineage.state(row)
+    if item is None:
+        return [line(("  its manifest can't be read", "bad"))]
+    lines = [line(("  id            ", "dim"), item.id[:40], "  ", (state, STYLES.get(state, "dim")))]
+    # There may be many: what it is judged by comes first.
+    judged = criterion([item])[0]
+    names = sorted(item.metrics, key=lambda name: (name != judged, name != "train/loss", name))
+    told = [
+        f"{name} {number(item.metrics[name])}" for name in names if name.startswith(("train/loss", "val/"))
+    ]
+    if told:
+        lines.append(line("  ", safe(", ".join(told))))
+    return lines
+
+
+def _thinned(history: list[Ancestor]) -> list[Ancestor | int]:
     """Each run's own steps in between, left out where there are many."""
-    found: list[Node | int] = []
-    for index, node in enumerate(history):
-        same = 0 < index < len(history) - 1 and history[index - 1].run is node.run is history[index + 1].run
-        if not same:
-            found.append(node)
+    found: list[Ancestor | int] = []
+    for index, here in enumerate(history):
+        inner = (
+            0 < index < len(history) - 1
+            and here.run is not None
+            and history[index - 1].run == here.run == history[index + 1].run
+        )
+        if not inner:
+            found.append(here)
         elif found and isinstance(found[-1], int):
             found[-1] += 1
         else:
@@ -349,8 +252,14 @@ def _thinned(history: list[Node]) -> list[Node | int]:
     return found
 
 
-def _ancestor(step: Node | int) -> Line:
+def _ancestor(desk: Desk, step: Ancestor | int, columns: int) -> Line:
     if isinstance(step, int):
         return line((f"    … {step} more of it", "dim"))
-    assert step.checkpoint is not None
-    return line(f"    {clip(safe(step.run.name), 30)} step {step.checkpoint.step:,} ", (step.state, "dim"))
+    state = desk.lineage.state_of(step)
+    style = STYLES.get(state, "dim")
+    if step.checkpoint is None:
+        where = str(step.origin) if step.origin else step.id[:12]
+        return line(f"    {clip(safe(where), max(columns - 14, 8))} ", (state, style))
+    tail = f" step {step.checkpoint.step:,} "
+    name = clip(safe(str(step.run)), max(columns - 16 - width(tail), 8))
+    return line(f"    {name}{tail}", (state, style))

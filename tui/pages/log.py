@@ -34,7 +34,7 @@ def draw_log(desk: Desk, columns: int, rows: int) -> list[Line]:
     if columns >= SIDE_BY_SIDE:
         left = columns * 11 // 20
         blocks = [
-            (_log(desk, run, left, rows), left),
+            (_log(desk, run, left, rows, alone=False), left),
             (_samples(desk, run, columns - left - 3, rows), columns - left - 3),
         ]
         return beside(blocks, rows, " | " if desk.marker == "ascii" else " │ ")
@@ -49,7 +49,7 @@ def scroll_log(desk: Desk, by: int, rows: int) -> None:
     desk.log_top = None if top >= last else top
 
 
-def _log(desk: Desk, run: Watched, columns: int, rows: int) -> list[Line]:
+def _log(desk: Desk, run: Watched, columns: int, rows: int, *, alone: bool = True) -> list[Line]:
     if run.folder is None:
         return [(), line(f"  {safe(run.name)} is a log of another program: it has no console log.")]
     tail = tail_of(run.folder.console)
@@ -64,7 +64,7 @@ def _log(desk: Desk, run: Watched, columns: int, rows: int) -> list[Line]:
     parts.append("following" if desk.log_top is None else f"from line {top + 1:,}")
     if desk.log_filter:
         parts.append(f"filter {desk.log_filter}")
-    if columns < SIDE_BY_SIDE // 2 + 20:
+    if alone:
         parts.append("tab: samples")
     lines = [fit(line((f" {'  '.join(parts)}", "dim")), columns)]
     for text in kept[top : top + height]:

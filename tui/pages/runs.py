@@ -1,4 +1,4 @@
-"""Runs: the table, the losses of the chosen ones in one chart, and this machine in a line."""
+"""Runs: the table, the losses of the chosen ones in a chart, and this machine."""
 
 import time
 from collections.abc import Mapping
@@ -8,6 +8,7 @@ import numpy as np
 from tui.lines import Line, Span, beside, clip, fit, line, pad, safe
 from tui.pages.curves import chart_lines
 from tui.pages.frame import state_span
+from tui.pages.strip import host_strip
 from tui.pages.table import Column, choose, head, row, scrolled
 from tui.plot.chart import bar, sparkline
 from tui.plot.ticks import duration, number
@@ -27,6 +28,10 @@ SORTS = {
     "GIB": "memory/peak_gib",
 }
 """The key by which a column sorts."""
+CHART_ROWS = 22
+"""That charts have at least, where the table is long."""
+TWO_CHARTS = 160
+"""Columns from which there are two."""
 DETAILS = 38
 """Cells of the pane beside the chart."""
 
@@ -38,9 +43,9 @@ def draw_runs(desk: Desk, columns: int, rows: int) -> list[Line]:
     current = desk.current()
     names = [run.name for run in runs]
     at = names.index(current.name) if current and current.name in names else 0
-    strip = [host_strip(desk, columns)] if desk.host else []
+    strip = host_strip(desk, current, columns, max(rows // 10, 1))
     wanted = len(runs) + 1
-    table_rows = max(min(wanted, max(rows * 2 // 5, rows - 24)), 4)
+    table_rows = max(min(wanted, max(rows * 2 // 5, rows - CHART_ROWS - len(strip))), 4)
     desk.top = scrolled(desk.top, at, table_rows - 1, len(runs))
     chosen = choose(_columns(desk), columns)
     mark = next((title for title, key in SORTS.items() if key == desk.sort.removeprefix("-")), "")
@@ -77,10 +82,19 @@ def _lower(desk: Desk, current: Watched, columns: int, rows: int) -> list[Line]:
     runs = desk.overlaid()
     if columns < 120:
         return chart_lines(desk, tag, runs, (columns, rows))
-    wide = columns - DETAILS - 1
-    return beside(
-        [(chart_lines(desk, tag, runs, (wide, rows)), wide), (_details(desk, current), DETAILS)], rows
-    )
+    tags = [tag]
+    if columns >= TWO_CHARTS and (second := _second(current)) is not None:
+        tags.append(second)
+    wide = (columns - DETAILS - len(tags)) // len(tags)
+    charts = [(chart_lines(desk, tag, runs, (wide, rows)), wide) for tag in tags]
+    rest = columns - len(tags) * (wide + 1)
+    return beside([*charts, (_details(desk, current), rest)], rows)
+
+
+def _second(run: Watched) -> str | None:
+    """What is worth seeing beside the loss: the validation's, else how fast it goes."""
+    known = (tag for tag in (run.validation_tag, "perf/tokens_per_second") if tag is not None)
+    return next((tag for tag in known if (points := run.points(tag)) and len(points.steps) > 1), None)
 
 
 def _nothing(desk: Desk) -> list[Line]:
@@ -181,8 +195,8 @@ def _parent(run: Watched) -> str:
 
 def _ago(run: Watched) -> str:
     when = run.status.time if run.status else run.last_time
-    if when is None or run.active:
-        return "now" if run.active else "-"
+    if when is None or run.at_work:
+        return "now" if run.at_work else "-"
     return time.strftime("%H:%M" if time.time() - when < 86400 else "%d %b", time.localtime(when))
 
 
@@ -205,7 +219,8 @@ def _details(desk: Desk, run: Watched) -> list[Line]:
         facts.append(("step time", f"{run.step_seconds:.3g} s"))
     for tag in ("val/bits_per_byte", "train/lr", "train/grad_norm", "perf/data_wait_seconds"):
         if (value := run.last(tag)) is not None:
-            facts.append((tag.rpartition("/")[2].replace("_", " "), number(value)))
+            words = tag.rpartition("/")[2].removesuffix("_seconds").replace("_", " ")
+            facts.append((words, number(value) + (" s" if tag.endswith("_seconds") else "")))
     facts += _about(run.plan)
     saved = [event for event in run.events if event["kind"] == "checkpoint"]
     if saved:
@@ -231,28 +246,3 @@ def _about(plan: Mapping[str, object]) -> list[tuple[str, str]]:
         elif isinstance(told, str):
             found.append((words, told))
     return found
-
-
-def host_strip(desk: Desk, columns: int) -> Line:
-    """This machine in a line."""
-    host = desk.host
-    spans = [Span(" host", "dim")]
-
-    def say(name: str, text: str, *, alarm: bool = False) -> None:
-        spans.extend([Span(f"  {name} ", "dim"), Span(text, "bad" if alarm else "")])
-
-    if (cpu := host.get("cpu/utilization")) is not None:
-        say("cpu", f"{100 * cpu:.0f}%")
-    used, total = host.get("memory/used_gib"), host.get("memory/total_gib")
-    if used is not None and total:
-        say("mem", f"{used:.1f}/{total:.0f} GiB", alarm=used > 0.95 * total)
-    if (free := host.get("disk/free_gib")) is not None:
-        say("disk", f"{free:.0f} GiB free", alarm=free < 2)
-    index = 0
-    while f"gpu{index}/memory_gib" in host or f"gpu{index}/utilization" in host:
-        text = _percent(host.get(f"gpu{index}/utilization"))
-        if (memory := host.get(f"gpu{index}/memory_gib")) is not None:
-            text += f" {memory:.0f}/{host.get(f'gpu{index}/memory_total_gib', 0):.0f} GiB"
-        say(f"gpu{index}", text, alarm=host.get(f"gpu{index}/throttle", 0) > 0)
-        index += 1
-    return fit(tuple(spans), columns)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui.lines import Line, Span, clip, fit, width
-from tui.plot.raster import GRIDS, Marker, Window, cells, rasterise
+from tui.plot.raster import GRIDS, Marker, Numbers, Window, cells, find, rasterise
 from tui.plot.ticks import Ticks, clock_ticks, linear_ticks, log_ticks, number, step_for, time_ticks
 
 XAxis = Literal["step", "tokens", "relative", "wall"]
@@ -23,8 +23,8 @@ SPARK = {"braille": "▁▂▃▄▅▆▇█", "block": "▁▂▃▄▅▆▇�
 class Trace:
     """A curve: x (n,) not falling, y (n,), and how it is drawn."""
 
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    x: Numbers
+    y: Numbers
     style: str
     name: str = ""
     label: str = ""
@@ -142,8 +142,7 @@ def value_at(trace: Trace, x: float) -> float | None:
     """The trace's value at its last point not after `x`; its first before that."""
     if not len(trace.x):
         return None
-    place = int(np.searchsorted(trace.x, x, "right")) - 1
-    return float(trace.y[max(place, 0)])
+    return float(trace.y[max(find(trace.x, x, right=True) - 1, 0)])
 
 
 def x_text(value: float, axis: XAxis) -> str:
@@ -169,7 +168,7 @@ def _title(chart: Chart, columns: int) -> Line:
 
 
 def _bounds(
-    chart: Chart, traces: Sequence[Trace], scaled: Sequence[NDArray[np.float64]]
+    chart: Chart, traces: Sequence[Trace], scaled: Sequence[Numbers]
 ) -> tuple[float, float, float, float] | None:
     if not traces:
         return None
@@ -186,8 +185,9 @@ def _bounds(
             right = left + 1
     inside = []
     for trace, y in zip(traces, scaled, strict=True):
-        part = y[np.searchsorted(trace.x, left) : np.searchsorted(trace.x, right, "right")]
-        part = part[np.isfinite(part)]
+        part = y[find(trace.x, left) : find(trace.x, right, right=True)]
+        if len(part) and not (np.isfinite(part.min()) and np.isfinite(part.max())):
+            part = part[np.isfinite(part)]
         if len(part):
             inside.append(part)
     if not inside:
@@ -221,7 +221,7 @@ def _places(ticks: Ticks, window: Window, height: int) -> dict[int, str]:
 def _overlay(
     chart: Chart,
     traces: Sequence[Trace],
-    scaled: Sequence[NDArray[np.float64]],
+    scaled: Sequence[Numbers],
     window: Window,
     size: tuple[int, int],
     owner: NDArray[np.int16],
@@ -239,9 +239,8 @@ def _overlay(
     for trace, y in zip(traces, scaled, strict=True):
         if not trace.label:
             continue
-        whole = np.flatnonzero(np.isfinite(y) & (trace.x <= window.right) & (trace.x >= window.left))
-        if len(whole):
-            last = int(whole[-1])
+        last = _last_finite(y, find(trace.x, window.right, right=True))
+        if last is not None and trace.x[last] >= window.left:
             at = min(column(float(trace.x[last])) + 1, wide - 1)
             found.setdefault(level(float(y[last])), {})[at] = (trace.label, trace.style)
     base = next(((t, y) for t, y in zip(traces[::-1], scaled[::-1], strict=True) if len(t.x)), None)
@@ -253,14 +252,23 @@ def _overlay(
         taken[mark.glyph] = at
         y_mark = mark.y
         if y_mark is None:
-            place = int(np.searchsorted(base[0].x, mark.x, "right")) - 1
-            near = base[1][: max(place, 0) + 1]
-            whole = np.flatnonzero(np.isfinite(near))
-            y_mark = float(near[whole[-1]]) if len(whole) else window.bottom
+            place = _last_finite(base[1], max(find(base[0].x, mark.x, right=True), 1))
+            y_mark = float(base[1][place]) if place is not None else window.bottom
         elif chart.log:
             y_mark = math.log10(y_mark) if y_mark > 0 else window.bottom
         found.setdefault(level(y_mark), {})[at] = (mark.glyph, mark.style)
     return found
+
+
+def _last_finite(values: Numbers, end: int) -> int | None:
+    """The last place before `end` with a value that can be drawn."""
+    while end > 0:
+        begin = max(end - 1024, 0)
+        whole = np.flatnonzero(np.isfinite(values[begin:end]))
+        if len(whole):
+            return begin + int(whole[-1])
+        end = begin
+    return None
 
 
 def _along(window: Window, wide: int) -> Callable[[float], int]:

@@ -1,12 +1,16 @@
 """Curves as dots in cells: per column of dots the least and the greatest value, so that no spike is lost."""
 
-from typing import Literal, NamedTuple
+import math
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Marker = Literal["braille", "block", "ascii"]
 Columns = NDArray[np.float64]
+Numbers = NDArray[np.number[Any]]
+"""A curve's x or y as it is kept: a copy in float64 would take more than the curve itself."""
+MOST = 1 << 62
 GAP = 12
 """A hole in a curve is left open where it is so many times as wide as the points are usually apart."""
 
@@ -42,9 +46,16 @@ class Window(NamedTuple):
     top: float
 
 
-def rasterise(
-    x: NDArray[np.float64], y: NDArray[np.float64], window: Window, size: tuple[int, int]
-) -> NDArray[np.bool_]:
+def find(x: Numbers, value: float, *, right: bool = False) -> int:
+    """Where a value belongs in x, which doesn't fall: before what equals it, or to the `right` of that."""
+    if x.dtype.kind == "i":
+        # For a float the whole of x would be converted.
+        whole = math.floor(value) if right else math.ceil(value)
+        value = min(max(whole, -MOST), MOST)
+    return int(np.searchsorted(x, value, "right" if right else "left"))
+
+
+def rasterise(x: Numbers, y: Numbers, window: Window, size: tuple[int, int]) -> NDArray[np.bool_]:
     """The dots of a curve, (rows of dots, columns of dots), the first row at the top.
 
     Args:
@@ -55,58 +66,111 @@ def rasterise(
     rows, columns = size
     dots = np.zeros((rows, columns), bool)
     # The points just outside, too, so that the curve goes on to the edge.
-    first = max(int(np.searchsorted(x, window.left)) - 1, 0)
-    last = int(np.searchsorted(x, window.right, "right")) + 1
-    x, y = x[first:last], y[first:last]
-    whole = np.isfinite(y)
-    if not whole.any():
-        return dots
-    broken = None if whole.all() else np.flatnonzero(~whole)
-    scale = (columns - 1) / (window.right - window.left) if window.right > window.left else 0.0
-    if broken is not None:
+    first, last = find(x, window.left), find(x, window.right, right=True)
+    near = slice(max(first - 1, 0), last + 1)
+    x, y = x[near], y[near]
+    cuts = np.empty(0, np.int64)
+    if not (whole := np.isfinite(y)).all():
         # Where the curve is interrupted, as a place between points that are left.
-        cuts = np.unique(np.searchsorted(np.flatnonzero(whole), broken))
+        cuts = np.searchsorted(np.flatnonzero(whole), np.flatnonzero(~whole))
         x, y = x[whole], y[whole]
-    else:
-        cuts = np.empty(0, np.int64)
-    x, y = _cut_to(window, x, y, cuts)
-    place = np.rint((x - window.left) * scale)
-    pixel = place.astype(np.int64)
+    if not len(x):
+        return dots
+    spans = _spans(x, y, window, columns, cuts)
+    if spans is None:
+        return dots
     height = window.top - window.bottom
-    level = (window.top - y) * ((rows - 1) / height) if height > 0 else np.full(len(y), (rows - 1) / 2)
-    starts = np.concatenate(([0], np.flatnonzero(np.diff(pixel)) + 1))
-    at = pixel[starts]
-    high = np.minimum.reduceat(level, starts)
-    low = np.maximum.reduceat(level, starts)
-    enter = level[starts]
-    leave = level[np.concatenate((starts[1:], [len(level)])) - 1]
-    joined = _joined(x, starts, cuts)
-    _fill(dots, at, high, low, enter, leave, joined)
+
+    def level(values: Columns) -> Columns:
+        if height > 0:
+            return (window.top - values) * ((rows - 1) / height)
+        return np.full(len(values), (rows - 1) / 2)
+
+    joined = ~np.isin(spans.begin[1:], cuts)
+    if len(x) > 3 and (usual := _usual_gap(x)):
+        joined &= spans.left[1:] - spans.right[:-1] <= GAP * usual
+    enter, leave = level(spans.enter), level(spans.leave)
+    _fill(dots, spans.at, level(spans.most), level(spans.least), enter, leave, joined)
     return dots
 
 
-def _cut_to(
-    window: Window, x: NDArray[np.float64], y: NDArray[np.float64], cuts: NDArray[np.int64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """The curve with its first and last point, where these lie outside, moved along it to the edge."""
-    x, y = x.copy(), y.copy()
-    for end, inner, edge, cut in ((0, 1, window.left, 1), (-1, -2, window.right, len(x) - 1)):
-        outside = x[end] < edge if end == 0 else x[end] > edge
-        if len(x) > 1 and outside and cut not in cuts and x[inner] != x[end]:
-            y[end] += (y[inner] - y[end]) * (edge - x[end]) / (x[inner] - x[end])
-            x[end] = edge
-    return x, y
+class _Spans(NamedTuple):
+    """The points of each column of dots that has any: all that is drawn of them."""
+
+    at: NDArray[np.int64]
+    begin: NDArray[np.int64]
+    """Place of the first of them in the curve."""
+    left: Columns
+    right: Columns
+    """x of the first and of the last."""
+    most: Columns
+    least: Columns
+    enter: Columns
+    leave: Columns
+    """y of the first and of the last."""
 
 
-def _joined(x: NDArray[np.float64], starts: NDArray[np.int64], cuts: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether each column but the last is joined to the next: not over an interruption or a wide hole."""
-    joined = ~np.isin(starts[1:], cuts)
-    if len(x) > 3:
-        apart = np.diff(x)
-        some = apart[:: max(1, len(apart) // 1000)]
-        if usual := float(np.median(some[some > 0])) if (some > 0).any() else 0.0:
-            joined &= apart[starts[1:] - 1] <= GAP * usual
-    return joined
+def _spans(x: Numbers, y: Numbers, window: Window, columns: int, cuts: NDArray[np.int64]) -> _Spans | None:
+    first, last = find(x, window.left), find(x, window.right, right=True)
+    wide = window.right - window.left
+    # As x doesn't fall, the first point of each column is found by halving, without a look at most of them.
+    middles = np.arange(1, columns) - 0.5
+    edges: Numbers = window.left + middles * (wide / max(columns - 1, 1))
+    if x.dtype.kind == "i":
+        edges = np.ceil(edges).astype(np.int64)
+    bounds = np.concatenate(([first], np.clip(np.searchsorted(x, edges), first, last), [last]))
+    at = np.flatnonzero(bounds[:-1] < bounds[1:])
+    begin, end = bounds[:-1][at], bounds[1:][at] - 1
+    inner = y[:last]
+    most, least = (
+        (np.maximum.reduceat(inner, begin), np.minimum.reduceat(inner, begin)) if len(at) else (y[:0], y[:0])
+    )
+    table = [at, begin, x[begin], x[end], most, least, y[begin], y[end]]
+    parts = [[column] for column in (np.asarray(item, np.float64) for item in table)]
+    for outside, inside, edge, cell, front in (
+        (first - 1, first, window.left, 0, True),
+        (last, last - 1, window.right, columns - 1, False),
+    ):
+        there = 0 <= outside < len(x) and 0 <= inside < len(x)
+        if not there or x[inside] == x[outside] or max(outside, inside) in cuts:
+            continue
+        share = (edge - float(x[outside])) / (float(x[inside]) - float(x[outside]))
+        value = float(y[outside]) + (float(y[inside]) - float(y[outside])) * share
+        for part, item in zip(
+            parts, (cell, max(outside, 0), edge, edge, value, value, value, value), strict=True
+        ):
+            part.insert(0 if front else len(part), np.array([float(item)]))
+    whole = [np.concatenate(part) for part in parts]
+    if not len(whole[0]):
+        return None
+    return _merged(_Spans(whole[0].astype(np.int64), whole[1].astype(np.int64), *whole[2:]))
+
+
+def _merged(spans: _Spans) -> _Spans:
+    """An edge that falls into a column with points of its own belongs to these."""
+    starts = np.concatenate(([0], np.flatnonzero(np.diff(spans.at)) + 1))
+    if len(starts) == len(spans.at):
+        return spans
+    ends = np.concatenate((starts[1:], [len(spans.at)])) - 1
+    return _Spans(
+        spans.at[starts],
+        spans.begin[starts],
+        spans.left[starts],
+        spans.right[ends],
+        np.maximum.reduceat(spans.most, starts),
+        np.minimum.reduceat(spans.least, starts),
+        spans.enter[starts],
+        spans.leave[ends],
+    )
+
+
+def _usual_gap(x: Numbers) -> float:
+    """How far points are usually apart; 0 where all are at one place."""
+    some = np.arange(0, len(x) - 1, max(1, (len(x) - 1) // 250))
+    apart = x[some + 1] - x[some]
+    apart = apart[apart > 0]
+    middle = len(apart) // 2
+    return float(np.partition(apart, middle)[middle]) if len(apart) else 0.0
 
 
 def _fill(

@@ -1,0 +1,1 @@
+"""What each key does, by what it is about: moving, choosing, the curves, the runs themselves."""
