@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
 
 from toolkit.data.errors import DataError
+from toolkit.data.frame import Frame, template_frame
 from toolkit.plan.fingerprint import fingerprint
 
 FILE = "tokenizer.json"
@@ -24,7 +26,10 @@ MASK = "[MASK]"
 # What tokenizers of known families call the end of a text, tried in this order.
 _ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
 _MASKS = (MASK, "<mask>", "<|mask|>")
-_LARGEST_FILE = 256 << 20
+LARGEST_FILE = 256 << 20
+_TEMPLATE = "tk_template"
+"""In the kept `tokenizer_config.json`: texts are framed as the tokenizer's own template has it."""
+_INPUTS, _SEGMENTS = "model_input_names", "token_type_ids"
 # Private characters that stand for a special token's name in the words of a conversation.
 _STAND_INS = 0xF0000
 
@@ -40,6 +45,8 @@ class TextTokenizer:
         special_ids: Of tokens that are no text.
         begin_of_text_id: Stands before a text for a model that was trained so elsewhere; else the end's id.
         json: The bytes of its `tokenizer.json`.
+        framed: Whether texts stand in the frame that the file itself describes, as those of an imported encoder do.
+        has_segments: Whether the model tells the texts of a pair apart.
         chat_template: Writes conversations as text, where the model came with one (Jinja).
     """
 
@@ -47,6 +54,7 @@ class TextTokenizer:
         """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
         self.json = json
         self.chat_template: str | None = None
+        self.framed = self.has_segments = False
         try:
             self._backend = Backend.from_str(json.decode("utf-8"))
         except Exception as error:
@@ -74,6 +82,25 @@ class TextTokenizer:
         self.special_ids: tuple[int, ...] = tuple(sorted(special | {self.end_of_text_id}))
 
     @classmethod
+    def of_encoder(cls, json: bytes, *, segments: bool) -> "TextTokenizer":
+        """The tokenizer of an encoder that was trained elsewhere: what its template writes around a text is what the
+        model reads there. `segments` says whether the model tells two texts apart.
+
+        Raises ValueError as the constructor does, and for a template that can't be followed.
+        """
+        try:
+            backend = Backend.from_str(json.decode("utf-8"))
+            backend.no_padding()
+            backend.no_truncation()
+        except Exception as error:
+            raise ValueError(f"not a tokenizer.json: {error}") from error
+        frame = template_frame(backend)
+        names = [str(backend.id_to_token(side[0])) for side in (frame.between, frame.before)]
+        tokenizer = cls(json, *names)
+        tokenizer.framed, tokenizer.has_segments = True, segments and frame.has_segments
+        return tokenizer
+
+    @classmethod
     def read(cls, path: Path) -> "TextTokenizer":
         """Reads a `tokenizer.json`, or a folder that holds one; the end of a text is the one that the
         `tokenizer_config.json` beside it names, else a well-known one.
@@ -83,8 +110,8 @@ class TextTokenizer:
         """
         file = path / FILE if path.is_dir() else path
         try:
-            if file.stat().st_size > _LARGEST_FILE:
-                raise DataError(file, f"larger than {_LARGEST_FILE >> 20} MB: not a tokenizer.json")
+            if file.stat().st_size > LARGEST_FILE:
+                raise DataError(file, f"larger than {LARGEST_FILE >> 20} MB: not a tokenizer.json")
             return cls(file.read_bytes(), named_token(file.with_name(CONFIG), "eos_token"))
         except OSError as error:
             raise DataError(file, f"can't be read: {error.strerror}") from error
@@ -97,6 +124,9 @@ class TextTokenizer:
         tokenizer, template = cls.read(folder), folder / CHAT_TEMPLATE
         begin = named_token(folder / CONFIG, "bos_token") or ""
         tokenizer.begin_of_text_id = tokenizer.id_of(begin, tokenizer.end_of_text_id)
+        config = _read_config(folder / CONFIG)
+        tokenizer.framed = config.get(_TEMPLATE) is True
+        tokenizer.has_segments = _SEGMENTS in (config.get(_INPUTS) or ())
         try:
             tokenizer.chat_template = template.read_text(encoding="utf-8") if template.is_file() else None
         except ValueError as error:
@@ -107,14 +137,24 @@ class TextTokenizer:
     def files(self) -> dict[str, bytes]:
         """What a checkpoint keeps, by name: the roles of tokens only where the vocabulary alone doesn't tell."""
         files = {FILE: self.json}
-        roles = {"eos_token": self.token(self.end_of_text_id)}
+        roles: dict[str, object] = {"eos_token": self.token(self.end_of_text_id)}
         if self.begin_of_text_id != self.end_of_text_id:
             roles["bos_token"] = self.token(self.begin_of_text_id)
+        if self.framed:
+            roles[_TEMPLATE] = True
+            roles[_INPUTS] = ["input_ids", *([_SEGMENTS] if self.has_segments else []), "attention_mask"]
         if len(roles) > 1 or not self._ends_as_known:
             files[CONFIG] = json.dumps(roles, indent=1).encode()
         if self.chat_template is not None:
             files[CHAT_TEMPLATE] = self.chat_template.encode()
         return files
+
+    @cached_property
+    def frame(self) -> Frame:
+        """What stands around a text. Raises ValueError for a template that can't be followed."""
+        if self.framed:
+            return template_frame(self._markup)._replace(has_segments=self.has_segments)
+        return Frame((self.begin_of_text_id,), (self.end_of_text_id,))
 
     def id_of(self, token: str, default: int) -> int:
         """The id of a token, or `default` where the vocabulary doesn't have it."""
@@ -131,6 +171,8 @@ class TextTokenizer:
         does: dict[str, object] = {"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id}
         if self.begin_of_text_id != self.end_of_text_id:
             does["begin_of_text"] = self.begin_of_text_id
+        if self.framed:
+            does["frame"] = [self.frame.before, self.frame.between, self.frame.after, self.has_segments]
         return fingerprint(does)
 
     def with_chat_template(self, template: str) -> "TextTokenizer":
@@ -282,9 +324,15 @@ def _in_word(character: str) -> bool:
 
 def named_token(path: Path, role: str) -> str | None:
     """The token that a `tokenizer_config.json` names for a role such as `eos_token`; None where it names none."""
-    try:
-        named = json.loads(path.read_bytes()).get(role)
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
+    named = _read_config(path).get(role)
     content = named.get("content") if isinstance(named, dict) else named
     return content if isinstance(content, str) else None
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A `tokenizer_config.json`; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

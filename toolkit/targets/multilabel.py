@@ -32,7 +32,7 @@ class MultilabelForm(Form):
                 raise ValueError(f'label "{label}" is not one of: {", ".join(labels[:20])}')
         encoded, _ = self.read(row)
         marks = np.isin(np.array(labels), given).astype(np.uint8)
-        return Example({"inputs": encoded.inputs, "labels": marks}, cut=encoded.cut)
+        return Example({**encoded.fields, "labels": marks}, cut=encoded.cut)
 
     def _given(self, row: Values) -> list[str]:
         value = field_of(row, self.section.labels_key)

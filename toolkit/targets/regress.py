@@ -30,7 +30,7 @@ class RegressForm(Form):
     def example(self, row: Values, labels: tuple[str, ...]) -> Example:
         value = as_number(field_of(row, self.section.value_key))
         encoded, _ = self.read(row)
-        return Example({"inputs": encoded.inputs, "value": np.float32(value)}, cut=encoded.cut)
+        return Example({**encoded.fields, "value": np.float32(value)}, cut=encoded.cut)
 
 
 def as_number(value: Any) -> float:
