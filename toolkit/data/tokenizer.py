@@ -192,8 +192,8 @@ class TextTokenizer:
         return [np.array(encoding.ids, self.dtype) for encoding in encodings]
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, as for a prompt."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        """The ids of one text, as for a prompt. Raises ValueError, as do its kin, for half of a character."""
+        ids: list[int] = self._backend.encode(_whole(text), add_special_tokens=False).ids
         return ids
 
     @cached_property
@@ -227,12 +227,12 @@ class TextTokenizer:
             if len(part) == 1 and chr(_STAND_INS) <= part <= last:
                 ids += self.encode(names[ord(part) - _STAND_INS])
             elif part:
-                ids += self._markup.encode(part, add_special_tokens=False).ids
+                ids += self._markup.encode(_whole(part), add_special_tokens=False).ids
         return ids
 
     def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of a text, and the characters that each stands for, as (start, end)."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        encoding = self._backend.encode(_whole(text), add_special_tokens=False)
         return encoding.ids, encoding.offsets
 
     def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -327,6 +327,16 @@ def named_token(path: Path, role: str) -> str | None:
     named = _read_config(path).get(role)
     content = named.get("content") if isinstance(named, dict) else named
     return content if isinstance(content, str) else None
+
+
+def _whole(text: str) -> str:
+    """The text. Raises ValueError where JSON's escapes left half of a character in it."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"the text has half of a character ({half}) at place {error.start + 1}") from None
+    return text
 
 
 def _read_config(path: Path) -> dict[str, Any]:

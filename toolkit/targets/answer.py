@@ -185,6 +185,8 @@ def accepted(answer: Any, context: str) -> Iterable[tuple[int, str]]:
     if isinstance(answer, Mapping):
         texts, starts = answer.get("text"), answer.get("answer_start")
         texts, starts = ([part] if not isinstance(part, list) else part for part in (texts, starts))
+        if len(texts) != len(starts):
+            raise ValueError(f"the answer has {len(texts)} texts and {len(starts)} places where they start")
     else:
         texts, starts = answer if isinstance(answer, list) else [answer], [None]
         starts *= len(texts)
@@ -192,7 +194,7 @@ def accepted(answer: Any, context: str) -> Iterable[tuple[int, str]]:
         raise ValueError("the row has no answer")
     for text, start in zip(texts, starts, strict=True):
         place = context.find(text) if start is None else start
-        if place < 0 or context[place : place + len(text)] != text:
+        if not isinstance(place, int) or place < 0 or context[place : place + len(text)] != text:
             raise ValueError(f'the answer "{text[:40]}" does not stand in the context')
         yield place, text
 

@@ -20,7 +20,12 @@ class MultilabelForm(Form):
         if self.section.labels:
             return tuple(self.section.labels)
         key = self.section.labels_key
-        found = {label for row in rows if row.get(key) is not None for label in self._given(row)}
+        found: set[str] = set()
+        for row in rows:
+            try:
+                found.update(self._given(row))
+            except ValueError:
+                continue  # for `example` to refuse, which knows whether to pass over it
         if not found:
             raise ValueError(f'field "{key}" holds no label in any row')
         return tuple(sorted(found))

@@ -28,7 +28,12 @@ class TagForm(Form):
         if self.section.labels:
             return tuple(self.section.labels)
         key = self.section.tags_key
-        found = {as_label(tag) for row in rows if row.get(key) is not None for tag in listed(row, key)}
+        found: set[str] = set()
+        for row in rows:
+            try:
+                found.update([as_label(tag) for tag in listed(row, key)])
+            except ValueError:
+                continue  # for `example` to refuse, which knows whether to pass over it
         if len(found) < 2:
             raise ValueError(f'field "{key}" holds {len(found)} different tags; two or more are needed')
         return tuple(sorted(found))
