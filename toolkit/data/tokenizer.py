@@ -149,12 +149,16 @@ class TextTokenizer:
             files[CHAT_TEMPLATE] = self.chat_template.encode()
         return files
 
-    @cached_property
+    @property
     def frame(self) -> Frame:
         """What stands around a text. Raises ValueError for a template that can't be followed."""
         if self.framed:
-            return template_frame(self._markup)._replace(has_segments=self.has_segments)
+            return self._own_frame._replace(has_segments=self.has_segments)
         return Frame((self.begin_of_text_id,), (self.end_of_text_id,))
+
+    @cached_property
+    def _own_frame(self) -> Frame:
+        return template_frame(self._markup)
 
     def id_of(self, token: str, default: int) -> int:
         """The id of a token, or `default` where the vocabulary doesn't have it."""

@@ -209,7 +209,7 @@ def _alpaca(row: Values) -> Iterator[Message]:
         yield {"role": "user", "content": turn[0]}
         yield {"role": "assistant", "content": turn[1]}
     if not isinstance(row.get("input") or "", str):
-        raise ValueError("input is text")
+        raise ValueError("input is text")  # noqa: TRY004 - of the row
     parts = [text_of(row, "instruction"), row.get("input") or ""]
     yield {"role": "user", "content": "\n\n".join(part for part in parts if part)}
     if "output" in row:
