@@ -35,8 +35,11 @@ class Frame(NamedTuple):
 def template_frame(backend: Backend) -> Frame:
     """The frame that a `tokenizer.json` writes by itself. Raises ValueError for none, and for one that is not of this
     shape."""
-    plain = backend.encode("a", add_special_tokens=False).ids
-    single, pair = backend.encode("a"), backend.encode("a", "a")
+    try:
+        plain = backend.encode("a", add_special_tokens=False).ids
+        single, pair = backend.encode("a"), backend.encode("a", "a")
+    except Exception as error:  # the library raises no narrower one
+        raise ValueError(f"it can't read every text: {error}") from error
     own = [[place for place, text in enumerate(pair.sequence_ids) if text == number] for number in (0, 1)]
     if not plain or not all(own):
         raise ValueError('the letter "a" is nothing to it')

@@ -30,6 +30,8 @@ LARGEST_FILE = 256 << 20
 _TEMPLATE = "tk_template"
 """In the kept `tokenizer_config.json`: texts are framed as the tokenizer's own template has it."""
 _INPUTS, _SEGMENTS = "model_input_names", "token_type_ids"
+LARGEST_VOCABULARY = 1 << 24
+_UNUSUAL = "a \x07 \u0416 \U000f1234"
 # Private characters that stand for a special token's name in the words of a conversation.
 _STAND_INS = 0xF0000
 
@@ -76,6 +78,9 @@ class TextTokenizer:
         self.begin_of_text_id: int = vocabulary.get(begin_of_text or "", self.end_of_text_id)
         self._ends_as_known = named[0] in known[:1]
         self.vocab_size: int = max(vocabulary.values()) + 1
+        if self.vocab_size > LARGEST_VOCABULARY:
+            raise ValueError(f"its ids go up to {self.vocab_size - 1:,}, beyond {LARGEST_VOCABULARY:,}")
+        _encoded(self._backend, _UNUSUAL)
         self.mask_id: int | None = next((vocabulary[mask] for mask in _MASKS if mask in vocabulary), None)
         added = self._backend.get_added_tokens_decoder()
         special = {i for i, token in added.items() if token.special}
@@ -197,7 +202,7 @@ class TextTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of one text, as for a prompt. Raises ValueError, as do its kin, for half of a character."""
-        ids: list[int] = self._backend.encode(_whole(text), add_special_tokens=False).ids
+        ids: list[int] = _encoded(self._backend, text).ids
         return ids
 
     @cached_property
@@ -231,12 +236,12 @@ class TextTokenizer:
             if len(part) == 1 and chr(_STAND_INS) <= part <= last:
                 ids += self.encode(names[ord(part) - _STAND_INS])
             elif part:
-                ids += self._markup.encode(_whole(part), add_special_tokens=False).ids
+                ids += _encoded(self._markup, part).ids
         return ids
 
     def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of a text, and the characters that each stands for, as (start, end)."""
-        encoding = self._backend.encode(_whole(text), add_special_tokens=False)
+        encoding = _encoded(self._backend, text)
         return encoding.ids, encoding.offsets
 
     def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -268,7 +273,7 @@ class TextTokenizer:
 
     @cached_property
     def _kind(self) -> str:
-        return str(json.loads(self.json)["model"]["type"])
+        return type(self._backend.model).__name__
 
     @cached_property
     def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -333,14 +338,18 @@ def named_token(path: Path, role: str) -> str | None:
     return content if isinstance(content, str) else None
 
 
-def _whole(text: str) -> str:
-    """The text. Raises ValueError where JSON's escapes left half of a character in it."""
+def _encoded(backend: Backend, text: str) -> Encoding:
+    """The text alone. Raises ValueError where JSON's escapes left half of a character in it, and for a tokenizer that
+    has no token for some text."""
     try:
         text.encode()
     except UnicodeEncodeError as error:
         half = f"\\u{ord(text[error.start]):04x}"
         raise ValueError(f"the text has half of a character ({half}) at place {error.start + 1}") from None
-    return text
+    try:
+        return backend.encode(text, add_special_tokens=False)
+    except Exception as error:  # the library raises no narrower one
+        raise ValueError(f"the tokenizer can't read every text: {error}") from error
 
 
 def _read_config(path: Path) -> dict[str, Any]:

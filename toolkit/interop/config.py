@@ -43,7 +43,7 @@ def read_config(config: Mapping[str, Any], source: str, beside: Beside = lambda 
     family = next((name for name, known in FAMILIES.items() if kind in known.model_types), None)
     if family is None:
         types = ", ".join(kind for known in FAMILIES.values() for kind in known.model_types)
-        raise InteropError(f"{source}: model_type {kind!r} can't be read. Known families: {types}.")
+        raise InteropError(f"{source}: model_type {_shown(kind)} can't be read. Known families: {types}.")
     classes = _classes(config, family, source)
     _refuse(source, {"quantization_config": "quantization_config" in config})
     _check_numbers(config, source)
@@ -63,7 +63,7 @@ def _classes(config: Mapping[str, Any], family: Family, source: str) -> tuple[st
     strange = [name for name in named if name not in known] if isinstance(named, list) else [named]
     if strange:
         raise InteropError(
-            f"{source}: {strange[0]} can't be read. Of {config['model_type']} these can: {', '.join(known)}."
+            f"{source}: {_cut(str(strange[0]))} can't be read. Of {config['model_type']} these can: {', '.join(known)}."
         )
     return tuple(named)
 
@@ -122,14 +122,18 @@ def _shown(value: Any) -> str:
         text = repr(value)
     except ValueError:  # an integer of more digits than Python writes
         return "a number of thousands of digits"
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    return _cut(text, 60)
+
+
+def _cut(text: str, longest: int = 300) -> str:
+    return text if len(text) <= longest else f"{text[:longest]}…"
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return _cut((str(error).splitlines() or [type(error).__name__])[0].rstrip("."))
 
 
 def _refuse(source: str, options: Mapping[str, bool]) -> None:
     for option, present in options.items():
         if present:
-            raise InteropError(f"{source}: {option} is not something this toolkit's models can do.")
+            raise InteropError(f"{source}: {_cut(option)} is not something this toolkit's models can do.")

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 PROCESSOR = "preprocessor_config.json"
 _BYTE = 1 / 255
+_FAR = 1000.0
+"""Beyond it, or its inverse, is no mean or deviation of numbers from 0 to 1."""
 
 
 def _write(arch: ViTArchitecture) -> Config:
@@ -94,7 +96,8 @@ def _pixels(
         and (made.get("height"), made.get("width")) != size,
         f"{PROCESSOR}: {len(mean)} means and {len(std)} deviations": not {len(mean), len(std)}
         <= {1, channels},
-        f"{PROCESSOR}: image_std {list(std)}": min(std) <= 0,
+        f"{PROCESSOR}: image_mean {list(mean)}": max(map(abs, mean)) > _FAR,
+        f"{PROCESSOR}: image_std {list(std)}": not 1 / _FAR < min(std) <= max(std) < _FAR,
     }
     return mean, std, refusals
 
