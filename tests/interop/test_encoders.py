@@ -74,10 +74,10 @@ def test_a_folder_and_transformers_own_save_of_it_come_back(variant: str, tmp_pa
     to_hugging_face(trunk.arch, state, None, tmp_path / "ours")
     theirs = getattr(transformers, CLASSES[trunk.arch.kind]).from_pretrained(tmp_path / "ours")
     theirs.save_pretrained(tmp_path / "theirs")
-    pooling = {"pooling": "class"} if trunk.arch.kind == "bert" else {}
+    head = {} if trunk.arch.kind == "vit" else {"head": "family"}
     for folder in ("ours", "theirs"):
         back = from_hugging_face(tmp_path / folder)
-        assert back.architecture == trunk.arch.model_copy(update=pooling)
+        assert back.architecture == trunk.arch.model_copy(update=head)
         assert back.state.keys() == state.keys()
         assert all(torch.equal(back.state[name], weight) for name, weight in state.items())
 
@@ -114,7 +114,7 @@ def test_the_auto_classes_fill_in_the_same(tmp_path: Path) -> None:
         BPETokenizer(kind="bpe", vocab_size=300, mask_token=True), ["def add(a, b): return a"] * 9
     )
     trunk, head, state = random_model(VARIANTS["modernbert"])
-    to_hugging_face(trunk.arch, state, tokenizer.json, tmp_path / "out")
+    to_hugging_face(trunk.arch, state, tokenizer, tmp_path / "out")
     theirs = transformers.AutoModelForMaskedLM.from_pretrained(tmp_path / "out").eval()
     words = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     encoded = words("def [MASK](a, b)", return_tensors="pt")

@@ -10,8 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from toolkit.data.tokenizer import END_OF_TEXT, TextTokenizer
 from toolkit.interop.errors import InteropError
-from toolkit.interop.hugging_face import END_OF_TEXT, from_hugging_face, to_hugging_face
+from toolkit.interop.hugging_face import from_hugging_face, to_hugging_face
 from toolkit.models.build import build_head, build_trunk
 from toolkit.models.generate import generate
 from toolkit.models.head import LMHead
@@ -134,7 +135,7 @@ def test_the_first_gpt2_files_are_read(tmp_path: Path) -> None:
 def test_the_auto_classes_write_the_same_greedy_text(family: str, tmp_path: Path, tokenizer: bytes) -> None:
     arch = architecture(preset=family)
     trunk, head, state = random_model(arch)
-    to_hugging_face(arch, state, tokenizer, tmp_path / "out")
+    to_hugging_face(arch, state, TextTokenizer(tokenizer), tmp_path / "out")
     their_tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "out").eval()
     prompt = "def add(a"
@@ -198,7 +199,7 @@ Edit = Callable[[dict[str, Any]], object]
     [
         (
             lambda c: c.update(model_type="mamba"),
-            "model_type 'mamba' can't be read. Known families: gpt2, llama, qwen3, bert, modernbert, vit.",
+            "model_type 'mamba' can't be read. Known families: gpt2, llama, qwen3, bert, modernbert, vit, vit_mae.",
         ),
         (lambda c: c.pop("hidden_size"), "hidden_size is missing."),
         (lambda c: c.update(rope_parameters={"rope_type": "yarn"}), "rope_type 'yarn' is not something"),

@@ -1,6 +1,7 @@
 """Templates render as `transformers` renders them, tell answers from the rest, and reach nothing."""
 
 import datetime
+import re
 
 import pytest
 
@@ -82,11 +83,27 @@ def test_a_prompt_is_the_beginning_of_the_row_that_it_was_learned_from() -> None
         ("{{ raise_exception('No.') }}", "refuses: No."),
         ("{% for m in messages %}", "line 1: Unexpected end of template"),
         ("{{ 1 / 0 }}", "fails: division by zero"),
+        ("{{ 'a' * 10**10 }}", "512 MiB of memory"),
+        ("{{ [1] * 10**9 }}", "512 MiB of memory"),
+        ("{{ '%1000000000d' % 1 }}", "512 MiB of memory"),
+        ("{{ 'x' | center(10**9) }}", "512 MiB of memory"),
+        ("{{ ('x' * 10**6).replace('x', 'y' * 10**4) }}", "512 MiB of memory"),
+        (
+            "{% set n = namespace(x='a') %}{% for i in range(60) %}{% set n.x = n.x ~ n.x %}{% endfor %}",
+            "512 MiB",
+        ),
+        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "2 seconds"),
+        ("{{ 2**(2**31) }}", "takes more than"),
+        ("{{ messages | tojson(indent=10**7) }}", "more than 1,048,576"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "fails: maximum recursion depth"),
+        ("{{ 'ab' | wordwrap(0) }}", "fails: invalid width 0"),
+        ("{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "fails: "),
+        ("{{ 'a'.encode('idna') }}{{ 'a'.format_map({}) }}{{ '\ud800' }}", "leaves the assistant's"),
         ("{% for m in messages if m.role == 'user' %}{{ m.content }}{% endfor %}", "leaves the assistant's"),
     ],
 )
 def test_what_a_template_may_not_do_is_said(template: str, said: str) -> None:
-    with pytest.raises(ValueError, match=said.replace("(", r"\(")):
+    with pytest.raises(ValueError, match=re.escape(said)):
         ChatTemplate(template).check()
 
 

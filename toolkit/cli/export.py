@@ -30,7 +30,8 @@ def export(
     """Write a model for transformers, or an adapter for peft.
 
     `AutoTokenizer` opens it, and `AutoModelForCausalLM`; what classifies or gives a number,
-    `AutoModelForSequenceClassification`. LoRA updates are merged, unless --adapter asks for them alone. A model card
+    `AutoModelForSequenceClassification`; tags `AutoModelForTokenClassification`, images
+    `AutoModelForImageClassification`. LoRA updates are merged, unless --adapter asks for them alone. A model card
     is in it.
 
     \b

@@ -29,7 +29,7 @@ def import_(
 ) -> None:
     """Import a model of transformers, or a LoRA of PEFT, as a run.
 
-    It may be a GPT-2, a Llama or a Qwen 3, or a LoRA of PEFT on one of them.
+    It may be a GPT-2, a Llama or a Qwen 3, or a LoRA of PEFT on one of them; or a BERT, a ModernBERT or a ViT.
     Weights are read from safetensors alone, and no code that comes with them is run. `parent = "hf:..."` in a spec
     does the same by itself.
 

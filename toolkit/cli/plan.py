@@ -37,7 +37,9 @@ def plan(
     from toolkit.spec.load import load_spec
     from toolkit.store.runs import runs_root
 
-    jobs = make_jobs(load_spec(spec, overrides or ()), stage, runs_root(runs))
+    # A probe runs the model: what it stands on has to be there.
+    imports: dict[str, Plan] | None = None if probe else {}
+    jobs = make_jobs(load_spec(spec, overrides or ()), stage, runs_root(runs), imports=imports)
     if probe:
         from toolkit.cli.output import results_apart
         from toolkit.engine.supervisor import supervise
@@ -47,7 +49,7 @@ def plan(
                 status = supervise(job.model_copy(update={"action": "probe"}))
             if status:
                 raise typer.Exit(status)
-    plans = [plan_here(job.spec, job.stage, runs=job.root) for job in jobs]
+    plans = [plan_here(job.spec, job.stage, runs=job.root, imports=imports) for job in jobs]
     done = [_done(job.run, made.fingerprint) for job, made in zip(jobs, plans, strict=True)]
     if as_json:
         stages = [

@@ -9,11 +9,21 @@ from toolkit.cli.errors import BadInput
 
 if TYPE_CHECKING:
     from toolkit.engine.job import Job
+    from toolkit.plan.plan import Plan
     from toolkit.spec.load import LoadedSpec
 
 
-def make_jobs(loaded: "LoadedSpec", stage: str | None, root: Path, *, name: str | None = None) -> "list[Job]":
+def make_jobs(
+    loaded: "LoadedSpec",
+    stage: str | None,
+    root: Path,
+    *,
+    name: str | None = None,
+    imports: "dict[str, Plan] | None" = None,
+) -> "list[Job]":
     """The jobs of one stage or of all, with the parents that can be trained before them; each once.
+
+    Models of others among the parents are imported; with `imports` they are only planned, into it by their runs.
 
     Raises BadInput for a stage that isn't there, PlanError for a parent that isn't, and InteropError for a
     folder that can't be imported.
@@ -23,11 +33,20 @@ def make_jobs(loaded: "LoadedSpec", stage: str | None, root: Path, *, name: str 
         raise BadInput(f'{spec.name} has no stage "{stage}". It has: {", ".join(spec.stages)}.')
     jobs: dict[str, Job] = {}
     for wanted in spec.stages if stage is None else (stage,):
-        _add(jobs, spec, loaded.text.decode(), wanted, root, asked_for=True)
+        _add(jobs, spec, loaded.text.decode(), wanted, root, imports, asked_for=True)
     return list(jobs.values())
 
 
-def _add(jobs: "dict[str, Job]", spec: object, text: str, stage: str, root: Path, *, asked_for: bool) -> None:
+def _add(
+    jobs: "dict[str, Job]",
+    spec: object,
+    text: str,
+    stage: str,
+    root: Path,
+    imports: "dict[str, Plan] | None",
+    *,
+    asked_for: bool,
+) -> None:
     from toolkit.engine.job import Job
     from toolkit.plan.parents import HUGGING_FACE, read_reference
     from toolkit.spec.load import load_spec
@@ -37,21 +56,31 @@ def _add(jobs: "dict[str, Job]", spec: object, text: str, stage: str, root: Path
     if stage != PRETRAIN:
         named = spec.finetune[stage].parent or spec.parent or ""
         if named.startswith(HUGGING_FACE):
-            from toolkit.cli.output import results_apart
-            from toolkit.interop.imports import import_parent
-
-            with results_apart():
-                import_parent(named, root)
+            _import(named, root, imports)
         reference = read_reference(spec, stage, root)
         if reference.spec is not None:
             above = text if reference.path is None else load_spec(reference.path).text.decode()
-            _add(jobs, reference.spec, above, reference.run.stage, root, asked_for=False)
+            _add(jobs, reference.spec, above, reference.run.stage, root, imports, asked_for=False)
     job = Job(root=root, name=spec.name, stage=stage, spec=spec, text=text, asked_for=asked_for)
     before = jobs.get(str(job.run))
     if before is None:
         jobs[str(job.run)] = job
     elif asked_for and not before.asked_for:
         jobs[str(job.run)] = before.model_copy(update={"asked_for": True})
+
+
+def _import(reference: str, root: Path, imports: "dict[str, Plan] | None") -> None:
+    if imports is not None:
+        from toolkit.interop.planned import plan_import
+
+        if (plan := plan_import(reference, root)) is not None:
+            imports[f"{plan.name}/{plan.stage}"] = plan
+        return
+    from toolkit.cli.output import results_apart
+    from toolkit.interop.imports import import_parent
+
+    with results_apart():
+        import_parent(reference, root)
 
 
 def check(jobs: "Sequence[Job]", *, replace: bool) -> None:

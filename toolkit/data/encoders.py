@@ -1,6 +1,6 @@
 """From a field of a row to what a trunk reads, by the parent's modality."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from toolkit.data.images.pixels import decode_image
@@ -11,9 +11,10 @@ from toolkit.spec.images import AudioSource, Shape
 
 
 class Encoded(NamedTuple):
-    """The input of a row: token ids, or an array of fixed shape."""
+    """The input of a row."""
 
-    inputs: Any
+    fields: Mapping[str, Any]
+    """`inputs`, token ids or an array of fixed shape; `segments`, of each id, where the model tells texts apart."""
     cut: bool
     """Whether it was longer than the model takes."""
 
@@ -34,8 +35,8 @@ class Encoder(Protocol):
 
 
 class TextEncoder:
-    """A text as `EOT ids`, as documents begin in pretraining; a pair has an EOT between. An imported model's own
-    beginning of a text takes the first one's place. Cut at the end, of a pair the longer one first.
+    """A text as `EOT ids`, as documents begin in pretraining; a pair has an EOT between. An imported model has what it
+    was trained with around them. Cut at the end, of a pair the longer one first.
     """
 
     default_key = "text"
@@ -43,7 +44,7 @@ class TextEncoder:
     def __init__(self, tokenizer: TextTokenizer, longest: int) -> None:
         self.tokenizer = tokenizer
         self._longest = longest
-        self._begin = tokenizer.begin_of_text_id
+        self._frame = tokenizer.frame
         self.fill = tokenizer.end_of_text_id
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
@@ -51,7 +52,7 @@ class TextEncoder:
         if not any(text.strip() for text in texts):
             raise ValueError("the text is empty")
         ids = [self.tokenizer.encode(text) for text in texts]
-        room = self._longest - len(parts)
+        room = self._longest - self._frame.size(len(parts))
         excess = sum(map(len, ids)) - room
         if excess > 0:
             long, *short = sorted(ids, key=len, reverse=True)
@@ -59,8 +60,11 @@ class TextEncoder:
             del long[kept:]
             for other in short:
                 del other[room - kept :]
-        joined = [i for part in ids for i in (self.fill, *part)]
-        return Encoded([self._begin, *joined[1:]], excess > 0)
+        fields = {"inputs": self._frame.around(ids)}
+        segments = self._frame.segments(len(ids[0]), len(ids[1])) if len(ids) == 2 else None
+        if segments is not None:
+            fields["segments"] = segments
+        return Encoded(fields, excess > 0)
 
     def identity(self) -> Any:
         return ["text", self.tokenizer.fingerprint, self._longest]
@@ -76,7 +80,7 @@ class ImageEncoder:
         self._shape = shape
 
     def encode(self, parts: Sequence[Any]) -> Encoded:
-        return Encoded(decode_image(single(parts), self._shape), False)
+        return Encoded({"inputs": decode_image(single(parts), self._shape)}, False)
 
     def identity(self) -> Any:
         return ["image", self._shape]
@@ -94,7 +98,7 @@ class AudioEncoder:
     def encode(self, parts: Sequence[Any]) -> Encoded:
         samples, rate = decode_sound(single(parts))
         cut = len(samples) > rate * self._source.seconds
-        return Encoded(spectrogram(samples, rate, self._source), cut)
+        return Encoded({"inputs": spectrogram(samples, rate, self._source)}, cut)
 
     def identity(self) -> Any:
         return ["audio", self._source.model_dump(exclude={"path", "audio_key", "label_key", "weight"})]

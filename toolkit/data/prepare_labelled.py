@@ -32,6 +32,7 @@ from toolkit.plan.corpus import CorpusFacts, SourceFacts, SplitFacts, cache_root
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.labelled import Labelled
 from toolkit.store.atomic import write_atomic
+from toolkit.store.text import sanitize
 
 _VERSION = 1
 """Raised when the same rows would be made into other arrays."""
@@ -105,7 +106,7 @@ def _prepare(
         parts = {name: read_index(folder / name) for name in (_TRAIN, _VALIDATION)}
         if not all(parts.values()) or not labels_file.exists():
             progress.start("reading labelled rows", None)
-            labels = _labels(form, rows)
+            labels = _labels(form, rows, reader.name)
             for name in (_TRAIN, _VALIDATION):
                 progress.start(f"encoding the {name} rows", None)
                 parts[name] = _write(folder / name, form, labels, rows.of(name), skip_bad)
@@ -151,14 +152,15 @@ class _Rows:
             yield record, digest
 
 
-def _labels(form: Form, rows: _Rows) -> tuple[str, ...]:
-    origin = ""
+def _labels(form: Form, rows: _Rows, name: str) -> tuple[str, ...]:
+    origin = name
 
     def values() -> Iterator[Values]:
         nonlocal origin
         for record, _ in rows.of(_TRAIN):
             origin = record.origin
             yield record.values
+        origin = name
 
     try:
         return form.labels(values())
@@ -179,7 +181,7 @@ def _write(
                     raise DataError(
                         record.origin, f'{error}. Mend the row, or pass over such rows: on_bad_row = "skip"'
                     ) from error
-                skipped.append(f"{record.origin}: {error}")
+                skipped.append(sanitize(f"{record.origin}: {error}"))
                 continue
             writer.add(example, digest)
         return skipped

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.data.errors import DataError
-from toolkit.data.sources.rows import lines
+from toolkit.data.sources.rows import lines, whole_parquet
 from toolkit.data.sources.text import characters
 
 Values = Mapping[str, Any]
@@ -95,18 +95,14 @@ def _csv(path: Path, encoding: str) -> Iterator[Record]:
 
 
 def _parquet(path: Path) -> Iterator[Record]:
-    import pyarrow
     import pyarrow.parquet
 
-    try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            number = 0
-            for batch in file.iter_batches(batch_size=256):
-                for row in batch.to_pylist():
-                    number += 1
-                    yield Record(row, f"{path}:{number}")
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(path, f"not a whole Parquet file: {error}") from None
+    with whole_parquet(path), pyarrow.parquet.ParquetFile(path) as file:
+        number = 0
+        for batch in file.iter_batches(batch_size=256):
+            for row in batch.to_pylist():
+                number += 1
+                yield Record(row, f"{path}:{number}")
 
 
 def _conll(path: Path, encoding: str) -> Iterator[Record]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,7 @@ from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
 
 from toolkit.data.errors import DataError
+from toolkit.data.frame import Frame, template_frame
 from toolkit.plan.fingerprint import fingerprint
 
 FILE = "tokenizer.json"
@@ -24,7 +26,12 @@ MASK = "[MASK]"
 # What tokenizers of known families call the end of a text, tried in this order.
 _ENDS = (END_OF_TEXT, "</s>", "<|end_of_text|>", "<eos>", "[SEP]", "<|im_end|>", "<|eot_id|>")
 _MASKS = (MASK, "<mask>", "<|mask|>")
-_LARGEST_FILE = 256 << 20
+LARGEST_FILE = 256 << 20
+_TEMPLATE = "tk_template"
+"""In the kept `tokenizer_config.json`: texts are framed as the tokenizer's own template has it."""
+_INPUTS, _SEGMENTS = "model_input_names", "token_type_ids"
+LARGEST_VOCABULARY = 1 << 24
+_UNUSUAL = "a \x07 \u0416 \U000f1234"
 # Private characters that stand for a special token's name in the words of a conversation.
 _STAND_INS = 0xF0000
 
@@ -40,6 +47,8 @@ class TextTokenizer:
         special_ids: Of tokens that are no text.
         begin_of_text_id: Stands before a text for a model that was trained so elsewhere; else the end's id.
         json: The bytes of its `tokenizer.json`.
+        framed: Whether texts stand in the frame that the file itself describes, as those of an imported encoder do.
+        has_segments: Whether the model tells the texts of a pair apart.
         chat_template: Writes conversations as text, where the model came with one (Jinja).
     """
 
@@ -47,6 +56,7 @@ class TextTokenizer:
         """Raises ValueError if this is no tokenizer, or none of its tokens ends a text."""
         self.json = json
         self.chat_template: str | None = None
+        self.framed = self.has_segments = False
         try:
             self._backend = Backend.from_str(json.decode("utf-8"))
         except Exception as error:
@@ -68,10 +78,32 @@ class TextTokenizer:
         self.begin_of_text_id: int = vocabulary.get(begin_of_text or "", self.end_of_text_id)
         self._ends_as_known = named[0] in known[:1]
         self.vocab_size: int = max(vocabulary.values()) + 1
+        if self.vocab_size > LARGEST_VOCABULARY:
+            raise ValueError(f"its ids go up to {self.vocab_size - 1:,}, beyond {LARGEST_VOCABULARY:,}")
+        _encoded(self._backend, _UNUSUAL)
         self.mask_id: int | None = next((vocabulary[mask] for mask in _MASKS if mask in vocabulary), None)
         added = self._backend.get_added_tokens_decoder()
         special = {i for i, token in added.items() if token.special}
         self.special_ids: tuple[int, ...] = tuple(sorted(special | {self.end_of_text_id}))
+
+    @classmethod
+    def of_encoder(cls, json: bytes, *, segments: bool) -> "TextTokenizer":
+        """The tokenizer of an encoder that was trained elsewhere: what its template writes around a text is what the
+        model reads there. `segments` says whether the model tells two texts apart.
+
+        Raises ValueError as the constructor does, and for a template that can't be followed.
+        """
+        try:
+            backend = Backend.from_str(json.decode("utf-8"))
+            backend.no_padding()
+            backend.no_truncation()
+        except Exception as error:
+            raise ValueError(f"not a tokenizer.json: {error}") from error
+        frame = template_frame(backend)
+        names = [str(backend.id_to_token(side[0])) for side in (frame.between, frame.before)]
+        tokenizer = cls(json, *names)
+        tokenizer.framed, tokenizer.has_segments = True, segments and frame.has_segments
+        return tokenizer
 
     @classmethod
     def read(cls, path: Path) -> "TextTokenizer":
@@ -83,8 +115,8 @@ class TextTokenizer:
         """
         file = path / FILE if path.is_dir() else path
         try:
-            if file.stat().st_size > _LARGEST_FILE:
-                raise DataError(file, f"larger than {_LARGEST_FILE >> 20} MB: not a tokenizer.json")
+            if file.stat().st_size > LARGEST_FILE:
+                raise DataError(file, f"larger than {LARGEST_FILE >> 20} MB: not a tokenizer.json")
             return cls(file.read_bytes(), named_token(file.with_name(CONFIG), "eos_token"))
         except OSError as error:
             raise DataError(file, f"can't be read: {error.strerror}") from error
@@ -97,6 +129,9 @@ class TextTokenizer:
         tokenizer, template = cls.read(folder), folder / CHAT_TEMPLATE
         begin = named_token(folder / CONFIG, "bos_token") or ""
         tokenizer.begin_of_text_id = tokenizer.id_of(begin, tokenizer.end_of_text_id)
+        config = _read_config(folder / CONFIG)
+        tokenizer.framed = config.get(_TEMPLATE) is True
+        tokenizer.has_segments = _SEGMENTS in (config.get(_INPUTS) or ())
         try:
             tokenizer.chat_template = template.read_text(encoding="utf-8") if template.is_file() else None
         except ValueError as error:
@@ -107,14 +142,28 @@ class TextTokenizer:
     def files(self) -> dict[str, bytes]:
         """What a checkpoint keeps, by name: the roles of tokens only where the vocabulary alone doesn't tell."""
         files = {FILE: self.json}
-        roles = {"eos_token": self.token(self.end_of_text_id)}
+        roles: dict[str, object] = {"eos_token": self.token(self.end_of_text_id)}
         if self.begin_of_text_id != self.end_of_text_id:
             roles["bos_token"] = self.token(self.begin_of_text_id)
+        if self.framed:
+            roles[_TEMPLATE] = True
+            roles[_INPUTS] = ["input_ids", *([_SEGMENTS] if self.has_segments else []), "attention_mask"]
         if len(roles) > 1 or not self._ends_as_known:
             files[CONFIG] = json.dumps(roles, indent=1).encode()
         if self.chat_template is not None:
             files[CHAT_TEMPLATE] = self.chat_template.encode()
         return files
+
+    @property
+    def frame(self) -> Frame:
+        """What stands around a text. Raises ValueError for a template that can't be followed."""
+        if self.framed:
+            return self._own_frame._replace(has_segments=self.has_segments)
+        return Frame((self.begin_of_text_id,), (self.end_of_text_id,))
+
+    @cached_property
+    def _own_frame(self) -> Frame:
+        return template_frame(self._markup)
 
     def id_of(self, token: str, default: int) -> int:
         """The id of a token, or `default` where the vocabulary doesn't have it."""
@@ -131,6 +180,8 @@ class TextTokenizer:
         does: dict[str, object] = {"tokenizer": json.loads(self.json), "end_of_text": self.end_of_text_id}
         if self.begin_of_text_id != self.end_of_text_id:
             does["begin_of_text"] = self.begin_of_text_id
+        if self.framed:
+            does["frame"] = [self.frame.before, self.frame.between, self.frame.after, self.has_segments]
         return fingerprint(does)
 
     def with_chat_template(self, template: str) -> "TextTokenizer":
@@ -150,8 +201,8 @@ class TextTokenizer:
         return [np.array(encoding.ids, self.dtype) for encoding in encodings]
 
     def encode(self, text: str) -> list[int]:
-        """The ids of one text, as for a prompt."""
-        ids: list[int] = self._backend.encode(text, add_special_tokens=False).ids
+        """The ids of one text, as for a prompt. Raises ValueError, as do its kin, for half of a character."""
+        ids: list[int] = _encoded(self._backend, text).ids
         return ids
 
     @cached_property
@@ -185,12 +236,12 @@ class TextTokenizer:
             if len(part) == 1 and chr(_STAND_INS) <= part <= last:
                 ids += self.encode(names[ord(part) - _STAND_INS])
             elif part:
-                ids += self._markup.encode(part, add_special_tokens=False).ids
+                ids += _encoded(self._markup, part).ids
         return ids
 
     def encode_offsets(self, text: str) -> tuple[list[int], list[tuple[int, int]]]:
         """The ids of a text, and the characters that each stands for, as (start, end)."""
-        encoding = self._backend.encode(text, add_special_tokens=False)
+        encoding = _encoded(self._backend, text)
         return encoding.ids, encoding.offsets
 
     def encode_words(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
@@ -222,7 +273,7 @@ class TextTokenizer:
 
     @cached_property
     def _kind(self) -> str:
-        return str(json.loads(self.json)["model"]["type"])
+        return type(self._backend.model).__name__
 
     @cached_property
     def word_edges(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
@@ -282,9 +333,29 @@ def _in_word(character: str) -> bool:
 
 def named_token(path: Path, role: str) -> str | None:
     """The token that a `tokenizer_config.json` names for a role such as `eos_token`; None where it names none."""
-    try:
-        named = json.loads(path.read_bytes()).get(role)
-    except (FileNotFoundError, ValueError, AttributeError):
-        return None
+    named = _read_config(path).get(role)
     content = named.get("content") if isinstance(named, dict) else named
     return content if isinstance(content, str) else None
+
+
+def _encoded(backend: Backend, text: str) -> Encoding:
+    """The text alone. Raises ValueError where JSON's escapes left half of a character in it, and for a tokenizer that
+    has no token for some text."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(text[error.start]):04x}"
+        raise ValueError(f"the text has half of a character ({half}) at place {error.start + 1}") from None
+    try:
+        return backend.encode(text, add_special_tokens=False)
+    except Exception as error:  # the library raises no narrower one
+        raise ValueError(f"the tokenizer can't read every text: {error}") from error
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    """A `tokenizer_config.json`; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}

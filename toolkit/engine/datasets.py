@@ -73,7 +73,7 @@ def read_tokenizer(checkpoint: Checkpoint) -> TextTokenizer | None:
 def make_encoder(parent: Parent, tokenizer: TextTokenizer | None, longest: int) -> Encoder:
     """What makes a row's fields into the inputs of a trunk."""
     if parent.data.modality != "text":
-        return image_encoder(parent.data, parent.data.sources[0])
+        return image_encoder(parent.data, next(iter(parent.data.sources), None))
     if tokenizer is None:
         raise DataError(parent.record.run, "has no tokenizer, so it can't read text")
     return TextEncoder(tokenizer, longest)

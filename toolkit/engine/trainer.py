@@ -16,6 +16,7 @@ from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.schedules import factor
 from toolkit.engine.tasks import build_task
 from toolkit.engine.tuning import hold_still, moving, rate_of, saved_alone
+from toolkit.models.neck import Neck
 from toolkit.models.task import Batch, Loss, Mean, Report, Task, Vocabulary
 from toolkit.plan.flops import training_factor
 from toolkit.plan.plan import Plan
@@ -229,12 +230,16 @@ class Trainer:
 
 
 def start_from(task: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Take over a parent's trunk, and its language-model head where the task has one.
+    """Take over a parent's trunk, and what stands on it where the task has the same.
 
     Raises RuntimeError where the trunks differ.
     """
     own = task.state_dict()
     taken = {n: t for n, t in weights.items() if n in own and n.startswith(("trunk.", "head."))}
+    neck = getattr(task, "neck", None)
+    if isinstance(neck, Neck):
+        for prefix in reversed(neck.starts_from):
+            taken |= {f"neck.{n}": weights[prefix + n] for n in neck.state_dict() if prefix + n in weights}
     missing = sorted(name for name in own if name.startswith("trunk.") and name not in taken)
     if missing:
         raise RuntimeError(f"the parent has no {missing[0]}")

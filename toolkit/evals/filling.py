@@ -80,8 +80,9 @@ def masked_ids(tokenizer: TextTokenizer, text: str) -> list[int]:
     if tokenizer.keeps_spaces:
         parts = [part.removesuffix(" ") for part in parts[:-1]] + parts[-1:]
     assert tokenizer.mask_id is not None
-    ids = [tokenizer.end_of_text_id]
+    frame = tokenizer.frame
+    ids = list(frame.before)
     for number, part in enumerate(parts):
         ids += [tokenizer.mask_id] if number else []
         ids += tokenizer.encode(part)
-    return [*ids, tokenizer.end_of_text_id]
+    return [*ids, *(frame.after or frame.between)]

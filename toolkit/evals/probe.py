@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from toolkit.data.dataset import Split, arrays
 from toolkit.data.progress import Progress
 from toolkit.engine.datasets import prepare_stage
-from toolkit.engine.tasks import build_task
-from toolkit.engine.weights import read_checkpoint_plan
-from toolkit.evals.sampling import load_task
+from toolkit.evals.sampling import load_trunk
+from toolkit.models.build import build_trunk
+from toolkit.models.initialise import initialise
 from toolkit.models.trunk import Trunk
 from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent
@@ -101,15 +101,12 @@ def probe_layers(
         raise PlanError(f'a probe needs one label or number a row, and "{name}" is for {target.kind}')
     parent = find_parent(spec, STAGE, root=run.root)
     dataset = prepare_stage(spec, STAGE, parent, checkpoint, progress=progress)
-    loaded = load_task(checkpoint, device)
     how = pool or getattr(target, "pool", None)
-    trunks: dict[str, Trunk] = {"trained": loaded.task.trunk}
+    trunks: dict[str, Trunk] = {"trained": load_trunk(checkpoint, device)}
     if random_too:
-        plan = read_checkpoint_plan(checkpoint)
-        fresh = build_task(plan, loaded.tokenizer)
-        fresh.initialise(seed)
-        fresh.compute_in(torch.float32)
-        trunks["random"] = fresh.to(device).eval().trunk
+        fresh = build_trunk(trunks["trained"].arch)
+        initialise(fresh, seed=seed)
+        trunks["random"] = fresh.to(device).eval()
     scores: dict[str, tuple[Score, ...]] = {}
     metric, baseline = "", 0.0
     for kind, trunk in trunks.items():
@@ -150,7 +147,8 @@ def read_layers(
         rows: Mapping[str, Any] = arrays(split.table(start, min(start + ROWS, split.n_rows)))
         inputs = torch.from_numpy(rows["inputs"]).to(device)
         lengths = torch.from_numpy(rows["lengths"]).to(device) if "lengths" in rows else None
-        states = trunk.layers(inputs, lengths)
+        told = {"segments": torch.from_numpy(rows["segments"]).to(device)} if "segments" in rows else {}
+        states = trunk.layers(inputs, lengths, **told)
         parts.append([pooled(trunk, state, lengths, pool).float().cpu().numpy() for state in states])
         wanted.append(rows[key])
         watch(min(start + ROWS, split.n_rows), split.n_rows)

@@ -10,7 +10,10 @@ from toolkit.engine.datasets import read_tokenizer
 from toolkit.engine.samples import Writes
 from toolkit.engine.tasks import build_task
 from toolkit.engine.weights import read_checkpoint_plan, read_weights
+from toolkit.models.build import build_trunk
 from toolkit.models.task import Task
+from toolkit.models.trunk import Trunk
+from toolkit.plan.origin import Body
 from toolkit.plan.plan import Plan
 from toolkit.store.errors import BadFile, CorruptCheckpoint
 from toolkit.store.manifest import Checkpoint
@@ -41,8 +44,12 @@ def load_task(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
 
     Raises CorruptCheckpoint, BadFile, DataError, and UnknownCheckpoint where a parent it builds on is gone.
     """
-    weights = read_weights(checkpoint)
-    plan, tokenizer = read_checkpoint_plan(checkpoint), read_tokenizer(checkpoint)
+    plan = read_checkpoint_plan(checkpoint)
+    if isinstance(plan.task, Body):
+        raise BadFile(
+            checkpoint.path, "holds a body without a head, which does nothing by itself: fine-tune it"
+        )
+    weights, tokenizer = read_weights(checkpoint), read_tokenizer(checkpoint)
     task = build_task(plan, tokenizer)
     own = task.state_dict().keys()
     try:
@@ -51,6 +58,21 @@ def load_task(checkpoint: Checkpoint, device: str = "cpu") -> Loaded:
         raise CorruptCheckpoint(checkpoint.path, f"its weights do not fit its plan: {error}") from error
     task.compute_in(torch.float32)
     return Loaded(task.to(device).eval(), tokenizer, plan)
+
+
+def load_trunk(checkpoint: Checkpoint, device: str = "cpu") -> Trunk:
+    """The checkpoint's trunk alone, in float32 and evaluation mode; the checkpoint is verified first.
+
+    Raises CorruptCheckpoint, BadFile, and UnknownCheckpoint where a parent it builds on is gone.
+    """
+    trunk = build_trunk(read_checkpoint_plan(checkpoint).architecture)
+    weights, prefix = read_weights(checkpoint), "trunk."
+    own = {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
+    try:
+        trunk.load_state_dict(own)
+    except RuntimeError as error:
+        raise CorruptCheckpoint(checkpoint.path, f"its weights do not fit its plan: {error}") from error
+    return trunk.to(device).eval()
 
 
 def continuation(

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from pydantic import ValidationError
 
-from toolkit.interop.classifier import PROBLEMS
+from toolkit.interop.heads import PROBLEMS
 from toolkit.plan.corpus import CorpusFacts, read_facts
 from toolkit.plan.figures import flop, short
 from toolkit.plan.parents import HUGGING_FACE
@@ -28,7 +28,8 @@ PIPELINES = {
     "rotation": "image-feature-extraction",
     "masked_image": "image-feature-extraction",
     "contrastive": "image-feature-extraction",
-    **dict.fromkeys(PROBLEMS, "text-classification"),
+    "tag": "token-classification",
+    **dict.fromkeys((kind for kind, problem in PROBLEMS.items() if problem), "text-classification"),
 }
 
 
@@ -96,7 +97,7 @@ def _front(card: Card, ancestors: list[Ancestor]) -> Iterator[str]:
             yield "base_model_relation: adapter"
         elif plan.parent is not None:
             yield "base_model_relation: finetune"
-    if pipeline := PIPELINES.get(plan.task.kind):
+    if pipeline := _pipeline(plan):
         yield f"pipeline_tag: {pipeline}"
     family = (
         plan.architecture.preset if isinstance(plan.architecture, GPTArchitecture) else plan.architecture.kind
@@ -126,41 +127,56 @@ def _summary(card: Card) -> str:
     if plan.parent is None:
         return f"A model with {size} parameters, pretrained by {plan.task.kind} from random weights."
     how = f"by {plan.tune.kind}, {short(plan.trainable)} of its parameters moving" if plan.tune else ""
-    labels = f" Labels: {', '.join(plan.labels)}." if plan.task.kind in ("classify", "multilabel") else ""
+    named = plan.task.kind in ("classify", "multilabel", "tag")
+    labels = f" Labels: {', '.join(plan.labels)}." if named else ""
     return sanitize(f"A model with {size} parameters, fine-tuned to {plan.task.kind} {how}.{labels}")
 
 
+def _pipeline(plan: Plan) -> str | None:
+    if plan.architecture.kind == "vit" and plan.task.kind in PROBLEMS:
+        return "image-classification"
+    return PIPELINES.get(plan.task.kind)
+
+
+def _auto_class(plan: Plan) -> str:
+    """Which of the Auto classes opens it."""
+    if plan.task.kind == "tag":
+        return "AutoModelForTokenClassification"
+    if plan.task.kind in PROBLEMS:
+        kind = "Image" if plan.architecture.kind == "vit" else "Sequence"
+        return f"AutoModelFor{kind}Classification"
+    if plan.task.kind == "body" or plan.architecture.kind == "vit":
+        return "AutoModel"
+    return f"AutoModelFor{'CausalLM' if isinstance(plan.architecture, GPTArchitecture) else 'MaskedLM'}"
+
+
 def _usage(card: Card) -> Iterator[str]:
-    plan = card.plan
-    kind = "SequenceClassification" if plan.task.kind in PROBLEMS else "CausalLM"
-    if not isinstance(plan.architecture, GPTArchitecture):
-        kind = "MaskedLM"
+    plan, auto = card.plan, _auto_class(card.plan)
+    reads = "AutoImageProcessor" if plan.architecture.kind == "vit" else "AutoTokenizer"
     yield "```python"
     if card.adapter_of:
         labels = f", num_labels={1 if plan.task.kind == 'regress' else len(plan.labels)}"
         yield "from peft import PeftModel"
-        yield f"from transformers import AutoModelFor{kind}, AutoTokenizer"
+        yield f"from transformers import {auto}, {reads}"
         yield ""
-        yield f"base = AutoModelFor{kind}.from_pretrained("
-        yield f"    {json.dumps(card.adapter_of)}{labels if kind == 'SequenceClassification' else ''}"
+        yield f"base = {auto}.from_pretrained("
+        yield f"    {json.dumps(card.adapter_of)}{labels if 'Classification' in auto else ''}"
         yield ")"
         yield 'model = PeftModel.from_pretrained(base, "FOLDER")'
-    elif plan.architecture.kind == "vit":
-        yield "from transformers import AutoModel"
-        yield ""
-        yield 'model = AutoModel.from_pretrained("FOLDER")'
     else:
-        yield f"from transformers import AutoModelFor{kind}, AutoTokenizer"
+        yield f"from transformers import {auto}, {reads}"
         yield ""
-        yield f'model = AutoModelFor{kind}.from_pretrained("FOLDER")'
-    if plan.architecture.kind != "vit":
-        yield 'tokenizer = AutoTokenizer.from_pretrained("FOLDER")'
-        if card.adapter_of and kind == "SequenceClassification":
-            yield "model.config.pad_token_id = tokenizer.pad_token_id"
+        yield f'model = {auto}.from_pretrained("FOLDER")'
+    if plan.architecture.kind == "vit":
+        yield f'processor = {reads}.from_pretrained("FOLDER")'
+        yield "```"
+        return
+    yield f'tokenizer = {reads}.from_pretrained("FOLDER")'
+    if card.adapter_of and "Classification" in auto:
+        yield "model.config.pad_token_id = tokenizer.pad_token_id"
     yield "```"
-    if plan.architecture.kind != "vit":
-        yield ""
-        yield "Every text begins with the token that the tokenizer puts there, as in training."
+    yield ""
+    yield "Around every text stand the tokens that the tokenizer puts there, as in training."
 
 
 def _data(plan: Plan) -> Iterator[tuple[str, str]]:

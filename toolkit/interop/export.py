@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from safetensors.torch import save_file
 
-from toolkit.data.tokenizer import TextTokenizer
 from toolkit.engine.datasets import read_tokenizer
 from toolkit.engine.weights import (
     find_base,
@@ -19,9 +18,9 @@ from toolkit.engine.weights import (
     runs_folder,
 )
 from toolkit.interop.card import Card, model_card
-from toolkit.interop.classifier import PROBLEMS, fold_bias, left_over, read_scores
 from toolkit.interop.errors import InteropError
 from toolkit.interop.folder import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, WEIGHTS, read_object
+from toolkit.interop.heads import PROBLEMS, fold_bias, left_over, read_scores
 from toolkit.interop.hub import is_hub_name
 from toolkit.interop.hugging_face import to_hugging_face
 from toolkit.interop.peft import to_peft
@@ -85,10 +84,12 @@ def export_checkpoint(
 
 def _whole(plan: Plan, checkpoint: Checkpoint, folder: Path) -> Exported:
     state, tokenizer = read_weights(checkpoint), read_tokenizer(checkpoint)
+    family = export_family(plan.architecture)
+    assert family is not None, "export_obstacle has seen to that"
     more: dict[str, Any] = {MARK: checkpoint.id}
     scores, note = None, ""
     if plan.task.kind in PROBLEMS:
-        state, scores = fold_bias(state, read_scores(plan, state))
+        state, scores = fold_bias(state, read_scores(plan, family, state))
         rest, note = left_over(plan, scores)
         more |= rest
     elif "score.weight" in state:
@@ -96,17 +97,15 @@ def _whole(plan: Plan, checkpoint: Checkpoint, folder: Path) -> Exported:
             f"{plan.name}/{plan.stage} can't be exported: transformers has no such head for {plan.task.kind}."
         )
     notes = (note,) if note else ()
-    roles = {} if tokenizer is None else _roles(tokenizer)
 
     def write(draft: Path) -> None:
         to_hugging_face(
             plan.architecture,
-            {name: tensor for name, tensor in state.items() if name.startswith(("trunk.", "head."))},
-            tokenizer.json if tokenizer else None,
+            {name: tensor for name, tensor in state.items() if name.startswith(("trunk.", "head.", "neck."))},
+            tokenizer,
             draft,
             scores=scores,
             more=more,
-            **roles,
         )
         _write_card(draft, plan, checkpoint, notes)
 
@@ -128,20 +127,19 @@ def _adapter(plan: Plan, checkpoint: Checkpoint, folder: Path, base: str | None)
     parent = find_base(plan, runs_folder(checkpoint))
     reference, written = _base(run, parent, base)
     notes: tuple[str, ...] = ()
-    if plan.task.kind in PROBLEMS:
-        scores = read_scores(plan, own)
+    if PROBLEMS.get(plan.task.kind):
+        scores = read_scores(plan, family, own)
         _, note = left_over(plan, scores)
         notes = (note,) if note else ()
         own = {**own, "score.weight": scores.weight}
     elif strange := [name for name in own if not name.startswith(("trunk.", "head."))]:
         raise InteropError(f"{run} can't be exported: peft has no place for {strange[0]}.")
-    task = "SEQ_CLS" if plan.task.kind in PROBLEMS else "CAUSAL_LM"
+    task = "SEQ_CLS" if PROBLEMS.get(plan.task.kind) else "CAUSAL_LM"
     config, weights = to_peft(family, arch, plan.tune, own, base=reference, task=task)
     tokenizer = read_tokenizer(checkpoint)
     files: dict[str, Any] = {ADAPTER_CONFIG: config}
     if tokenizer is not None:
-        pairs = task == "SEQ_CLS"
-        files |= tokenizer_files(arch, tokenizer.json, **_roles(tokenizer), pairs=pairs).files
+        files |= tokenizer_files(arch, tokenizer, supervised=task == "SEQ_CLS").files
 
     def write(draft: Path) -> None:
         draft.mkdir()
@@ -181,14 +179,6 @@ def _base(run: str, parent: Checkpoint, asked: str | None) -> tuple[str, Path | 
             "yet. Or leave out --adapter for a whole model."
         )
     return origin.reference.removeprefix(HUGGING_FACE), None
-
-
-def _roles(tokenizer: TextTokenizer) -> dict[str, Any]:
-    return {
-        "end_of_text": tokenizer.token(tokenizer.end_of_text_id),
-        "begin_of_text": tokenizer.token(tokenizer.begin_of_text_id),
-        "chat_template": tokenizer.chat_template,
-    }
 
 
 def _write_card(

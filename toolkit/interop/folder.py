@@ -5,16 +5,17 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor
+from safetensors import SafetensorError, safe_open
 
 from toolkit.data.tokenizer import CHAT_TEMPLATE, CONFIG, FILE, named_token
 from toolkit.interop.errors import InteropError
 from toolkit.store.atomic import read_json
 from toolkit.store.errors import BadFile
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 MODEL_CONFIG = "config.json"
 ADAPTER_CONFIG = "adapter_config.json"
@@ -22,8 +23,10 @@ WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 ADAPTER_WEIGHTS = "adapter_model.safetensors"
 SPECIAL_TOKENS = "special_tokens_map.json"
-SMALL = (MODEL_CONFIG, ADAPTER_CONFIG, INDEX, FILE, CONFIG, SPECIAL_TOKENS, CHAT_TEMPLATE)
+PROCESSOR = "preprocessor_config.json"
+SMALL = (MODEL_CONFIG, ADAPTER_CONFIG, INDEX, FILE, CONFIG, SPECIAL_TOKENS, CHAT_TEMPLATE, PROCESSOR)
 """Files that an import reads beside the weights, where they are there."""
+LARGEST_OBJECT = 16 << 20
 LARGEST_INDEX = 256 << 20
 LARGEST_TEMPLATE = 1 << 20
 _SHARD = re.compile(r"[\w-][\w.-]*\.safetensors")
@@ -33,10 +36,10 @@ Advance = Callable[[int], None]
 """Told of bytes as they are read."""
 
 
-def read_object(file: Path) -> dict[str, Any]:
+def read_object(file: Path, largest: int = LARGEST_OBJECT) -> dict[str, Any]:
     """The JSON object in a file. Raises InteropError."""
     try:
-        return read_json(file, LARGEST_INDEX)
+        return read_json(file, largest)
     except FileNotFoundError:
         raise InteropError(f"{file.parent}: has no {file.name}.") from None
     except OSError as error:
@@ -45,12 +48,21 @@ def read_object(file: Path) -> dict[str, Any]:
         raise InteropError(f"{error}.") from error
 
 
+def read_beside(folder: Path) -> Callable[[str], dict[str, Any] | None]:
+    """Reads other files of a folder by their names; None where there is none. Raises InteropError."""
+
+    def read(name: str) -> dict[str, Any] | None:
+        return read_object(folder / name) if (folder / name).is_file() else None
+
+    return read
+
+
 def weight_files(folder: Path) -> list[str]:
     """Names of the files that hold the weights: one, or those that the index names. Raises InteropError."""
     index = folder / INDEX
     if not index.exists():
         return [WEIGHTS]
-    shards = read_object(index).get("weight_map")
+    shards = read_object(index, LARGEST_INDEX).get("weight_map")
     if not isinstance(shards, dict) or not shards:
         raise InteropError(f"{index}: has no weight_map.")
     for name in shards.values():
@@ -59,8 +71,22 @@ def weight_files(folder: Path) -> list[str]:
     return sorted(set(shards.values()))
 
 
-def read_tensors(folder: Path, names: Sequence[str]) -> dict[str, Tensor]:
+def tensor_names(folder: Path, names: Sequence[str]) -> set[str]:
+    """What safetensors files hold, by their headers alone. Raises InteropError."""
+    found: set[str] = set()
+    for name in names:
+        try:
+            with safe_open(folder / name, framework="numpy") as file:
+                found.update(file.keys())
+        except (SafetensorError, OSError, ValueError) as error:
+            raise InteropError(f"{folder / name}: is not a whole safetensors file ({error}).") from error
+    return found
+
+
+def read_tensors(folder: Path, names: Sequence[str]) -> "dict[str, Tensor]":
     """The tensors of safetensors files, by name. Raises InteropError."""
+    from safetensors.torch import load_file
+
     tensors: dict[str, Tensor] = {}
     for name in names:
         file = folder / name

@@ -45,17 +45,6 @@ _FUSED = "attn.c_attn"
 """GPT-2's one matrix for queries, keys and values."""
 
 
-def base_of(adapter: Path) -> str:
-    """The model that an adapter's folder names as its base. Raises InteropError."""
-    config = read_object(adapter / ADAPTER_CONFIG)
-    base = config.get("base_model_name_or_path")
-    if not isinstance(base, str) or not base:
-        raise InteropError(
-            f"{adapter / ADAPTER_CONFIG}: has no base_model_name_or_path. Write the base's folder or name there."
-        )
-    return base
-
-
 def merge_adapter(weights: Mapping[str, Tensor], family: Family, adapter: Path) -> dict[str, Tensor]:
     """The base's weights, by the family's names, with the adapter's updates added. Raises InteropError."""
     file = adapter / ADAPTER_CONFIG

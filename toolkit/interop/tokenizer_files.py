@@ -1,14 +1,16 @@
-"""A tokenizer as `AutoTokenizer` opens it, putting before a text what the model was trained to see there."""
+"""A tokenizer as `AutoTokenizer` opens it, putting around a text what the model was trained to see there."""
 
 import json
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from tokenizers import Tokenizer
 
+from toolkit.data.frame import Frame
+from toolkit.data.tokenizer import TextTokenizer
 from toolkit.spec.model import Architecture, GPTArchitecture
 
-MASK = "[MASK]"
+MASK, PAD = "[MASK]", ("[PAD]", "<pad>")
+_UNKNOWN = ("[UNK]", "<unk>")
 
 
 class TokenizerFiles(NamedTuple):
@@ -19,82 +21,78 @@ class TokenizerFiles(NamedTuple):
 
 
 def tokenizer_files(
-    arch: Architecture,
-    tokenizer: bytes,
-    *,
-    end_of_text: str,
-    begin_of_text: str | None = None,
-    chat_template: str | None = None,
-    pairs: bool = False,
+    arch: Architecture, tokenizer: TextTokenizer, *, supervised: bool = False
 ) -> TokenizerFiles:
-    """The files of a `tokenizer.json`.
+    """The files of a tokenizer.
 
-    Args:
-        begin_of_text: Stands before a text; `end_of_text` by default, as documents are trained that way.
-        pairs: Whether two texts matter too: the end of the first stands between them.
+    A GPT's text begins with the token that documents begin with. An encoder's ends with one too, as documents do,
+    unless it was fine-tuned (`supervised`) on rows that don't; two texts matter to a supervised model alone.
     """
-    contents = json.loads(tokenizer)
-    begin_of_text = begin_of_text or end_of_text
-    end, begin = _token_id(contents, end_of_text), _token_id(contents, begin_of_text)
+    contents = json.loads(tokenizer.json)
     config: dict[str, Any] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": arch.max_sequence_length,
         "clean_up_tokenization_spaces": False,
     }
-    if chat_template is not None:
-        config["chat_template"] = chat_template
-    if end is None or begin is None:
+    if tokenizer.chat_template is not None:
+        config["chat_template"] = tokenizer.chat_template
+    added = {token["content"] for token in contents.get("added_tokens", [])}
+    begin, end = (tokenizer.token(i) for i in (tokenizer.begin_of_text_id, tokenizer.end_of_text_id))
+    if not {begin, end} <= added:
         return TokenizerFiles({"tokenizer.json": contents, "tokenizer_config.json": config}, {})
-    config |= {"bos_token": begin_of_text, "eos_token": end_of_text, "pad_token": end_of_text}
-    # The last token that isn't padding is what a classifier stands on.
+    pad = next((token for token in PAD if tokenizer.framed and token in added), end)
+    roles = {"bos": begin, "eos": end, "pad": pad}
+    # The last token that isn't padding is what a GPT's classifier stands on.
     config["padding_side"] = "right"
+    frame = tokenizer.frame
     if not isinstance(arch, GPTArchitecture):
-        config |= dict.fromkeys(("cls_token", "sep_token"), end_of_text) | {"mask_token": MASK}
-    encoder = not isinstance(arch, GPTArchitecture)
-    around = (begin_of_text, begin), (end_of_text, end)
-    contents = _written(contents, *around, pairs=pairs, ending=encoder)
-    ids = {"bos_token_id": begin, "eos_token_id": end, "pad_token_id": end}
+        roles |= {"cls": begin, "sep": end}
+        config["mask_token"] = MASK if tokenizer.mask_id is None else tokenizer.token(tokenizer.mask_id)
+        segments = ["token_type_ids"] if tokenizer.has_segments else []
+        config["model_input_names"] = ["input_ids", *segments, "attention_mask"]
+        if tokenizer.framed:
+            for role in ("bos", "eos"):
+                del roles[role]
+            config["unk_token"] = next((token for token in _UNKNOWN if token in added), end)
+        if not supervised:
+            frame = frame._replace(after=frame.after or frame.between)
+    config |= {f"{role}_token": token for role, token in roles.items()}
+    if not tokenizer.framed:
+        contents = _written(tokenizer, contents, frame, pairs=supervised)
+    ids = {f"{role}_token_id": tokenizer.id_of(token, 0) for role, token in roles.items()}
+    if not tokenizer.framed:
+        ids = {name: number for name, number in ids.items() if name[:3] not in ("cls", "sep")}
     return TokenizerFiles({"tokenizer.json": contents, "tokenizer_config.json": config}, ids)
 
 
-def _token_id(tokenizer: Mapping[str, Any], token: str) -> int | None:
-    for added in tokenizer.get("added_tokens", []):
-        if added["content"] == token:
-            return int(added["id"])
-    return None
-
-
-Token = tuple[str, int]
-
-
 def _written(
-    tokenizer: dict[str, Any], begin: Token, end: Token, *, pairs: bool, ending: bool
+    tokenizer: TextTokenizer, contents: dict[str, Any], frame: Frame, *, pairs: bool
 ) -> dict[str, Any]:
-    """The tokenizer, told to write `begin A`, and `begin A end B`, where it doesn't do so by itself; with an `end`
-    behind the last text as well for what reads both ways (`ending`).
-    """
-    built = Tokenizer.from_str(json.dumps(tokenizer))
+    """The tokenizer, told to write the frame around a text, and around two, where it doesn't do so by itself."""
+    built = Tokenizer.from_str(json.dumps(contents))
     built.no_padding()
     built.no_truncation()
     plain = built.encode("a", add_special_tokens=False).ids
-    last = [end[1]] if ending else []
-    right = built.encode("a").ids == [begin[1], *plain, *last]
+    right = built.encode("a").ids == frame.around([plain])
     if pairs:
-        right = right and built.encode("a", "a").ids == [begin[1], *plain, end[1], *plain, *last]
+        right = right and built.encode("a", "a").ids == frame.around([plain, plain])
     if right:
-        return tokenizer
+        return contents
     first, second = ({"Sequence": {"id": which, "type_id": 0}} for which in "AB")
-    opening, between = ({"SpecialToken": {"id": token, "type_id": 0}} for token, _ in (begin, end))
-    closing = [between] if ending else []
+    before, between, after = (
+        [{"SpecialToken": {"id": tokenizer.token(i), "type_id": 0}} for i in side] for side in frame[:3]
+    )
     template = {
         "type": "TemplateProcessing",
-        "single": [opening, first, *closing],
-        "pair": [opening, first, between, second, *closing],
+        "single": [*before, first, *after],
+        "pair": [*before, first, *between, second, *after],
         "special_tokens": {
-            token: {"id": token, "ids": [number], "tokens": [token]} for token, number in (begin, end)
+            tokenizer.token(i): {"id": tokenizer.token(i), "ids": [i], "tokens": [tokenizer.token(i)]}
+            for side in frame[:3]
+            for i in side
         },
     }
-    present = tokenizer.get("post_processor") or {}
+    present = contents.get("post_processor") or {}
     steps = present.get("processors", [present]) if present else []
     kept = [step for step in steps if step["type"] == "ByteLevel"]  # offsets; the others write special tokens
-    return {**tokenizer, "post_processor": {"type": "Sequence", "processors": [*kept, template]}}
+    return {**contents, "post_processor": {"type": "Sequence", "processors": [*kept, template]}}

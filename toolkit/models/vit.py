@@ -14,7 +14,7 @@ from toolkit.models.trunk import Embedding, Trunk
 from toolkit.spec.vit import ViTArchitecture
 
 PIXEL_MEAN = PIXEL_STD = 0.5
-"""Pixels from 0 to 1 are moved to -1 to 1, as ViT's own image processor does."""
+"""Pixels from 0 to 1 are moved to -1 to 1, as ViT's own image processor does, unless a model was trained otherwise."""
 
 
 class ViTTrunk(Trunk):
@@ -23,9 +23,13 @@ class ViTTrunk(Trunk):
     causal = False
     arch: ViTArchitecture
     sincos: Tensor
+    pixel_mean: Tensor
+    pixel_std: Tensor
 
     def __init__(self, arch: ViTArchitecture) -> None:
         super().__init__(arch)
+        for name in ("pixel_mean", "pixel_std"):
+            self.register_buffer(name, torch.tensor(getattr(arch, name))[:, None, None], persistent=False)
         self.patch = Linear(arch.patch_values, arch.d_model, bias=True)
         self.class_token = Embedding(1, arch.d_model) if arch.class_token else None
         self.registers = Embedding(arch.n_registers, arch.d_model) if arch.n_registers else None
@@ -61,7 +65,9 @@ class ViTTrunk(Trunk):
         expected = (arch.channels, arch.height, arch.width)
         if tuple(images.shape[1:]) != expected:
             raise ValueError(f"images are {tuple(images.shape[1:])}, and the model takes {expected}.")
-        x = patchify(normalised(images), arch.patch_size).to(self.compute_dtype)
+        x = patchify((as_floats(images) - self.pixel_mean) / self.pixel_std, arch.patch_size).to(
+            self.compute_dtype
+        )
         y: Tensor = self.patch(x if places is None else at_places(x, places))
         return y
 
@@ -104,7 +110,7 @@ def as_floats(images: Tensor) -> Tensor:
 
 
 def normalised(images: Tensor) -> Tensor:
-    """Pixels as the trunk reads them, from -1 to 1."""
+    """Pixels from -1 to 1, as a trunk that is trained here reads them."""
     return (as_floats(images) - PIXEL_MEAN) / PIXEL_STD
 
 

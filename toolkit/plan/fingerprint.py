@@ -14,6 +14,9 @@ IDENTITY_VERSION = 1
 
 # Known only once the corpus is read, and fixed by `data`, which is part of the identity itself.
 _DERIVED_FROM_DATA = {"vocab_size"}
+_LATER = {"head": "linear", "pixel_mean": [0.5], "pixel_std": [0.5]}
+"""Fields of an architecture that came later, and what they stand at where nobody asked for them: no part of an identity
+then, so that runs from before keep theirs."""
 
 
 def canonical(value: Any) -> bytes:
@@ -48,7 +51,7 @@ def plan_identity(spec: Spec, architecture: Architecture) -> dict[str, Any]:
         "stage": PRETRAIN,
         "seed": spec.seed,
         "data": data,
-        "model": architecture.model_dump(mode="json", exclude=_DERIVED_FROM_DATA),
+        "model": _model(architecture),
         "objective": spec.objective.model_dump(mode="json"),
         "train": spec.train.model_dump(mode="json"),
         "parent": None,
@@ -62,6 +65,8 @@ def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[s
     that the parent is.
     """
     section = target.model_dump(mode="json", exclude={"parent", "on_bad_row"})
+    if section.get("head", "") is None:  # an option that came later
+        del section["head"]
     return {
         "version": IDENTITY_VERSION,
         "stage": "finetune",
@@ -69,6 +74,11 @@ def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[s
         "target": section,
         "parent": [parent.fingerprint, parent.selector],
     }
+
+
+def _model(architecture: Architecture) -> dict[str, Any]:
+    fields = architecture.model_dump(mode="json", exclude=_DERIVED_FROM_DATA)
+    return {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
 
 
 def _check_keys(value: Any) -> None:

@@ -1,6 +1,6 @@
 """Floating-point operations of a step, counted from the shapes; a multiply-add is two."""
 
-from toolkit.plan.sizes import block_matrices
+from toolkit.plan.sizes import block_matrices, neck_parameters
 from toolkit.spec.architecture import BlockArchitecture
 from toolkit.spec.model import Architecture, GPTArchitecture, ModernBERTArchitecture, ViTArchitecture
 from toolkit.spec.tune import HeadTune, LoraTune, TopTune, Tune
@@ -41,7 +41,8 @@ def attention_flops_per_token(arch: BlockArchitecture, sequence_length: int, lay
 def own_head_flops(arch: Architecture, outputs: int, sequence_length: int) -> float:
     """What changes for a token when a head of `outputs` on one vector a row replaces the language-model head."""
     replaced = arch.vocab_size if isinstance(arch, GPTArchitecture) else 0  # others are counted without one
-    return 2 * arch.d_model * (outputs / sequence_length - replaced) if outputs else 0.0
+    own = arch.d_model * outputs + neck_parameters(arch)
+    return 2 * (own / sequence_length - arch.d_model * replaced) if outputs else 0.0
 
 
 def training_factor(tune: Tune | None, n_layers: int) -> float:

@@ -1,6 +1,7 @@
 """Where an imported model came from."""
 
 from collections.abc import Mapping
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -9,6 +10,14 @@ from toolkit.plan.fingerprint import fingerprint
 IMPORT = "import"
 IMPORT_VERSION = 1
 """Raised when the same files would be read into other weights."""
+
+
+class Body(BaseModel):
+    """The task of a model that came without a head: none. It is there to be fine-tuned."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: Literal["body"] = "body"
 
 
 class Origin(BaseModel):

@@ -1,6 +1,7 @@
 """From what a spec calls its parent to what is known of it: a stage, another spec, a run, or an imported folder."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,6 +19,7 @@ from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder, parse_reference, require_run
 
 HUGGING_FACE = "hf:"
+NOTHING: Mapping[str, Plan] = {}
 IMPORTS = "hf"
 """Name of the runs that models of others are imported as: `hf/MODEL`."""
 
@@ -71,8 +73,18 @@ def import_name(text: str) -> str:
     return name[:64] or "model"
 
 
-def find_parent(spec: Spec, stage: str, *, root: Path, cache: Path | None = None) -> Parent:
+def find_parent(
+    spec: Spec,
+    stage: str,
+    *,
+    root: Path,
+    cache: Path | None = None,
+    imports: Mapping[str, Plan] = NOTHING,
+) -> Parent:
     """The parent of a fine-tune stage, from its run where there is one, else from its spec.
+
+    Args:
+        imports: Plans of models that are not imported yet, by their runs (`hf/NAME`).
 
     Raises PlanError for a parent that is neither.
     """
@@ -80,9 +92,9 @@ def find_parent(spec: Spec, stage: str, *, root: Path, cache: Path | None = None
         raise PlanError(f'{spec.name} has no stage "{stage}". It has: {", ".join(spec.stages)}.')
     reference = read_reference(spec, stage, root)
     run = reference.run
-    plan = _plan_of(run)
+    plan = imports.get(str(run)) or _plan_of(run)
     if reference.spec is not None:
-        own = _plan_from_spec(reference.spec, run.stage, root, cache)
+        own = _plan_from_spec(reference.spec, run.stage, root, cache, imports)
         if plan is None or plan.fingerprint != own.fingerprint:
             plan = own  # `tk run` says what differs before it touches the run
     if plan is None:
@@ -136,7 +148,11 @@ def _plan_of(run: RunFolder) -> Plan | None:
         return None
 
 
-def _plan_from_spec(spec: Spec, stage: str, root: Path, cache: Path | None) -> Plan:
-    parent = None if stage == PRETRAIN else find_parent(spec, stage, root=root, cache=cache)
+def _plan_from_spec(
+    spec: Spec, stage: str, root: Path, cache: Path | None, imports: Mapping[str, Plan]
+) -> Plan:
+    parent = None
+    if stage != PRETRAIN:
+        parent = find_parent(spec, stage, root=root, cache=cache, imports=imports)
     facts = known_facts(spec, stage, parent, cache=cache)
     return make_plan(spec, stage, machine=Machine.detect(), parent=parent, facts=facts)

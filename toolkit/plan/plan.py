@@ -2,6 +2,7 @@
 
 import math
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -20,7 +21,7 @@ from toolkit.plan.length import (
 from toolkit.plan.machine import Machine, Precision
 from toolkit.plan.memory import Memory, choose_micro_batch
 from toolkit.plan.objectives import objective_flops, objective_memory, objective_parameters
-from toolkit.plan.origin import Origin
+from toolkit.plan.origin import Body, Origin
 from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.probe import ProbeRecord, find_probe
 from toolkit.plan.recipe import make_recipe
@@ -64,7 +65,7 @@ class Plan(BaseModel):
     data: Data
     """How the trunk's inputs are made; of a pretraining, also what it reads."""
     architecture: Architecture
-    task: Annotated[Objective | Finetune, Field(discriminator="kind")]
+    task: Annotated[Objective | Finetune | Body, Field(discriminator="kind")]
     """The objective, or the target with the labelled rows that it reads."""
     train: Train
     tune: Annotated[Tune | None, Field(default=None)]
@@ -268,13 +269,22 @@ def make_plan(
 
 
 def plan_here(
-    spec: Spec, stage: str = PRETRAIN, *, runs: Path | None = None, cache: Path | None = None
+    spec: Spec,
+    stage: str = PRETRAIN,
+    *,
+    runs: Path | None = None,
+    cache: Path | None = None,
+    imports: "Mapping[str, Plan] | None" = None,
 ) -> Plan:
-    """The plan of a stage on this machine, with what is known here of its parent, its data and its speed."""
+    """The plan of a stage on this machine, with what is known here of its parent, its data and its speed.
+
+    `imports` are plans of models that are not imported yet, by their runs.
+    """
     from toolkit.plan.parents import find_parent
 
-    root = runs_root(runs)
-    parent = None if stage == PRETRAIN else find_parent(spec, stage, root=root, cache=cache)
+    root, parent = runs_root(runs), None
+    if stage != PRETRAIN:
+        parent = find_parent(spec, stage, root=root, cache=cache, imports=imports or {})
     facts = known_facts(spec, stage, parent, cache=cache)
     plan = make_plan(
         spec, stage, machine=Machine.detect(), parent=parent, facts=facts, free_disk=_free_disk(root)

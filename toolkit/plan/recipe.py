@@ -9,7 +9,7 @@ from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.sizes import count_parameters
 from toolkit.plan.vocabulary import vocabulary_size
 from toolkit.spec.data import Data
-from toolkit.spec.model import Architecture, resolve_architecture
+from toolkit.spec.model import Architecture, GPTArchitecture, resolve_architecture
 from toolkit.spec.objective import Objective
 from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.spec.target import Finetune
@@ -23,6 +23,8 @@ WIDTH_RATE = 0.128
 LORA_RATE = 8
 """Times by which low-rank updates learn faster than the matrices themselves."""
 HEAD_RATE = 1e-2
+NECKS = {("bert", "pooled"), ("modernbert", "pooled"), ("modernbert", "positions")}
+"""Which classifiers of `transformers` have something between trunk and outputs, by what the outputs stand on."""
 
 
 class Recipe(NamedTuple):
@@ -74,6 +76,7 @@ def _fine_tune(spec: Spec, stage: str, parent: Parent, facts: CorpusFacts | None
     arch = parent.architecture
     if target.dropout is not None:
         arch = arch.model_copy(update={"dropout": target.dropout})
+    arch = _with_head(target, arch)
     tune, reason = _tune(target, arch)
     train = Train(
         duration=target.duration,
@@ -85,6 +88,18 @@ def _fine_tune(spec: Spec, stage: str, parent: Parent, facts: CorpusFacts | None
     length = target.sequence_length or arch.max_sequence_length
     identity = fingerprint(target_identity(spec.seed, target, parent.record))
     return Recipe(target, parent.data, arch, train, tune, reason, parent.record, length, identity)
+
+
+def _with_head(target: Finetune, arch: Architecture) -> Architecture:
+    """The parent's architecture with the head that the target asks for, else the parent's own."""
+    if isinstance(arch, GPTArchitecture):
+        return arch
+    head = getattr(target, "head", None) or arch.head
+    if (arch.kind, target.reads_with) not in NECKS:
+        head = "linear"
+    # BERT's pooler stands on the first position, whatever else a head would stand on.
+    pooling = "class" if head == "family" and arch.kind == "bert" else arch.pooling
+    return arch.model_copy(update={"head": head, "pooling": pooling})
 
 
 def _tune(target: Finetune, arch: Architecture) -> tuple[Tune, str]:
@@ -124,6 +139,18 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
         raise PlanError(
             f'{where}.kind: "{target.kind}" reads text, and {run} reads {parent.data.modality}. Name a parent that was '
             "pretrained on text."
+        )
+    pool = getattr(target, "pool", None)
+    if pool == "class" and (arch.kind == "gpt" or not getattr(arch, "class_token", True)):
+        raise PlanError(
+            f'{where}.pool: "class" is the vector of a token before the row, and {run} has none that saw the row. '
+            'Write "last" or "mean", or leave it out.'
+        )
+    head = getattr(target, "head", None) or getattr(arch, "head", None)
+    if head == "family" and arch.kind == "bert" and pool not in (None, "class"):
+        raise PlanError(
+            f'{where}.pool: "{pool}" does not go with BERT\'s own head, which stands on the first position. Leave pool '
+            'out, or write head = "linear" (such a model can\'t be exported).'
         )
     tied = getattr(arch, "tie_embeddings", False)
     if target.reads_with == "words" and isinstance(target.tune, HeadTune) and tied:

@@ -57,6 +57,14 @@ def masked_head_parameters(arch: BERTArchitecture | ModernBERTArchitecture) -> i
     return arch.d_model * (arch.d_model + arch.bias) + norm_parameters(arch) + arch.vocab_size
 
 
+def neck_parameters(arch: Architecture) -> int:
+    """What `head = "family"` has between the trunk and a supervised output: a layer, and ModernBERT's norm."""
+    if isinstance(arch, GPTArchitecture) or arch.head == "linear":
+        return 0
+    layer = arch.d_model * (arch.d_model + arch.bias)
+    return layer + (norm_parameters(arch) if arch.kind == "modernbert" else 0)
+
+
 def attention_matrices(arch: BlockArchitecture) -> int:
     """Weights of a block's query, key, value and output projections."""
     queries, keys = arch.n_heads * arch.head_dim, arch.n_kv_heads * arch.head_dim

@@ -2,7 +2,14 @@
 
 from toolkit.plan.machine import Precision
 from toolkit.plan.memory import FLOAT, Memory, estimate_memory
-from toolkit.plan.sizes import Parameters, block_matrices, block_vectors, count_parameters, norm_parameters
+from toolkit.plan.sizes import (
+    Parameters,
+    block_matrices,
+    block_vectors,
+    count_parameters,
+    neck_parameters,
+    norm_parameters,
+)
 from toolkit.spec.model import Architecture
 from toolkit.spec.train import Optimizer
 from toolkit.spec.tune import HeadTune, LoraTune, TopTune, Tune
@@ -19,7 +26,7 @@ def task_parameters(arch: Architecture, outputs: int | None) -> Parameters:
     count = count_parameters(arch)
     if not outputs:
         return count
-    head = outputs * arch.d_model
+    head = outputs * arch.d_model + neck_parameters(arch)
     return count.model_copy(update={"head": head, "total": count.embedding + count.non_embedding + head})
 
 

@@ -10,6 +10,8 @@ from toolkit.spec.data import PretrainedTokenizer, Tokenizer
 
 KNOWN_SIZES = {"openai-community/gpt2": 50_257, "gpt2": 50_257}
 """Of tokenizers that shipped specs name, so that these can be planned before anything is downloaded."""
+LARGEST = 1 << 24
+"""Tokens beyond which a file holds no vocabulary."""
 
 
 def vocabulary_size(tokenizer: Tokenizer, facts: CorpusFacts | None = None) -> int:
@@ -54,8 +56,11 @@ def read_vocabulary_size(file: Path) -> int:
             *_model_ids(tokenizer["model"]),
             *(token["id"] for token in tokenizer["added_tokens"]),
         ]
-        return max(ids) + 1
-    except (ValueError, KeyError, TypeError) as error:
+        size = max(ids) + 1
+        if not isinstance(size, int) or not 0 < size <= LARGEST:
+            raise ValueError("no sizes of a vocabulary")
+        return size
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise PlanError(
             f"data.tokenizer.path: {file} is not a tokenizer.json of the tokenizers library."
         ) from error

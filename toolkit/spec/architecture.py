@@ -10,6 +10,9 @@ Activation = Literal["swiglu", "geglu", "gelu", "gelu_erf", "relu2"]
 GATED: tuple[Activation, ...] = ("swiglu", "geglu")
 """Activations with a third matrix, the gate (Shazeer 2020)."""
 Pooling = Literal["class", "mean"]
+HeadKind = Literal["linear", "family"]
+"""What supervised outputs stand on: the trunk's vector, or what the classifiers of the family in `transformers` make of
+it first: BERT's pooler, ModernBERT's layer with its norm."""
 
 
 class BlockArchitecture(Section):
@@ -34,6 +37,7 @@ class EncoderArchitecture(BlockArchitecture):
 
     pooling: Pooling
     """What stands for a row: the class token at its head, or the mean over its real positions."""
+    head: HeadKind = "linear"
 
     @property
     def preset(self) -> str:

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from toolkit.spec.rendering import BEGIN, END, Renderer, Template, compile_template, render
+
 Message = Mapping[str, Any]
 """`role` (system, user, assistant, …) and `content`, a text."""
 
@@ -17,9 +19,6 @@ DEFAULT_TEMPLATE = (
     "{% if add_generation_prompt %}{{ 'Assistant:\\n' }}{% endif %}"
 )
 """`User:`, the question, `Assistant:`, the answer and the end of the text."""
-LARGEST = 1 << 20
-"""Characters that a template may write: one that goes on is stopped."""
-_BEGIN, _END = "\ue000", "\ue001"
 _BLOCKS = re.compile(r"\{%-?\s*generation\s*-?%\}")
 
 
@@ -33,7 +32,7 @@ class Segment(NamedTuple):
 
 class ChatTemplate:
     """A template as `transformers` takes it, in Jinja's immutable sandbox: no files, no imports, no attributes that
-    begin with an underscore.
+    begin with an underscore; and in a process of its own, with bounds for memory and time.
 
     Args:
         text: The template.
@@ -94,108 +93,27 @@ class ChatTemplate:
         return [Segment(asked, False), Segment(whole[len(asked) :], True)]
 
     def _render(self, messages: Sequence[Message], ask: bool) -> str:
-        from jinja2 import TemplateError
-        from jinja2.exceptions import SecurityError, TemplateSyntaxError
+        if self.text == DEFAULT_TEMPLATE:  # known to be harmless
+            return render(self._template, self._compiled, messages, ask)
+        return self._renderer.render(messages, ask)
 
-        try:
-            pieces: list[str] = []
-            size = 0
-            for piece in self._compiled.generate(
-                messages=[dict(message) for message in messages],
-                add_generation_prompt=ask,
-                bos_token=self._begin,
-                eos_token=self._end,
-            ):
-                pieces.append(piece)
-                size += len(piece)
-                if size > LARGEST:
-                    raise ValueError(f"the chat template writes more than {LARGEST:,} characters")
-            return "".join(pieces)
-        except SecurityError as error:
-            raise ValueError(
-                f"the chat template reaches outside its messages: {error} Take that out of the template."
-            ) from error
-        except TemplateSyntaxError as error:
-            raise ValueError(f"the chat template, line {error.lineno}: {error.message}") from error
-        except TemplateError as error:
-            raise ValueError(f"the chat template refuses: {error.message}") from error
-        except (
-            TypeError,
-            AttributeError,
-            LookupError,
-            ArithmeticError,
-            OverflowError,
-            RecursionError,
-        ) as error:
-            if "no loader" in str(error):
-                raise ValueError(
-                    "the chat template reaches for a file. A template stands alone: write what it includes into it."
-                ) from error
-            raise ValueError(f"the chat template fails: {error}") from error
+    @property
+    def _template(self) -> Template:
+        return Template(self.text, self._begin, self._end)
 
     @cached_property
     def _compiled(self) -> Any:
-        from jinja2.exceptions import SecurityError
-        from jinja2.ext import loopcontrols
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+        return compile_template(self.text)
 
-        class Sandbox(ImmutableSandboxedEnvironment):
-            """Says at once what is refused, where Jinja would write nothing."""
-
-            def unsafe_undefined(self, obj: Any, attribute: str) -> Any:
-                raise SecurityError(
-                    f"access to attribute {attribute!r} of {type(obj).__name__!r} object is unsafe."
-                )
-
-        environment = Sandbox(trim_blocks=True, lstrip_blocks=True, extensions=[loopcontrols, _generation()])
-        environment.globals |= {"raise_exception": _refuse, "strftime_now": _today}
-        environment.filters["tojson"] = _to_json
-        return environment.from_string(self.text)
+    @cached_property
+    def _renderer(self) -> Renderer:
+        return Renderer(self._template)
 
 
 def _marked(text: str) -> Iterator[Segment]:
-    for number, part in enumerate(re.split(f"[{_BEGIN}{_END}]", text)):
+    for number, part in enumerate(re.split(f"[{BEGIN}{END}]", text)):
         if part:
             yield Segment(part, number % 2 == 1)
-
-
-def _generation() -> Any:
-    from jinja2 import nodes
-    from jinja2.ext import Extension
-    from jinja2.parser import Parser
-
-    class Generation(Extension):
-        """`{% generation %} … {% endgeneration %}` encloses what the assistant writes."""
-
-        tags = {"generation"}  # noqa: RUF012 - as Jinja declares it
-
-        def parse(self, parser: Parser) -> nodes.Node:
-            line = next(parser.stream).lineno
-            body = parser.parse_statements(("name:endgeneration",), drop_needle=True)
-            return nodes.CallBlock(self.call_method("_enclose"), [], [], body).set_lineno(line)
-
-        def _enclose(self, caller: Any) -> str:
-            return f"{_BEGIN}{caller()}{_END}"
-
-    return Generation
-
-
-def _refuse(message: str) -> None:
-    from jinja2 import TemplateError
-
-    raise TemplateError(message)
-
-
-def _today(form: str) -> str:
-    from datetime import datetime
-
-    return datetime.now().strftime(form)
-
-
-def _to_json(value: Any, indent: int | None = None) -> str:
-    import json
-
-    return json.dumps(value, ensure_ascii=False, indent=indent)
 
 
 def text_or_file(given: str) -> str:

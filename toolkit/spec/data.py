@@ -194,8 +194,10 @@ class Data(Section):
 
     @property
     def modality(self) -> Modality:
-        """What the sources hold; text where there are none, as of an imported model."""
-        return modality(self.sources[0]) if self.sources else "text"
+        """What the sources hold; of an imported model, which has none, what it reads."""
+        if self.sources:
+            return modality(self.sources[0])
+        return "text" if self.image_size is None else "image"
 
     @property
     def image_shape(self) -> Shape:
@@ -217,7 +219,7 @@ class Data(Section):
                 ("sources",), f"{' and '.join(kinds)} can't be mixed. Name sources of one of them."
             )
             return
-        if kinds == ["image"]:
+        if self.modality == "image":
             if self.image_size is None and not all(isinstance(s, DigitsSource) for s in self.sources):
                 yield Conflict(("image_size",), "missing. Say what images are resized to, such as 32.")
             if self.image_size is not None and min(self.image_shape) < 1:

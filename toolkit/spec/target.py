@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from toolkit.spec.architecture import HeadKind
 from toolkit.spec.chat_template import ChatTemplate, is_template, text_or_file
 from toolkit.spec.duration import BatchSize, TrainLength
 from toolkit.spec.labelled import Keys, Labelled
@@ -54,43 +55,45 @@ class Target(Section):
         return n_labels
 
 
-class Classify(Target):
+class PooledTarget(Target):
+    """What targets with one vector a row have in common."""
+
+    input_key: Keys | None = None
+    """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
+    pool: Literal["class", "last", "mean"] | None = None
+    """The vector that the head reads: that of the class token at the beginning, of the last position, or the mean of
+    all. Default: as the trunk has it, which for a GPT is the last, the only one that saw the whole row."""
+    head: HeadKind | None = None
+    """`linear` stands on the vector itself; `family` has between what the classifiers of `transformers` have there
+    (BERT's pooler, ModernBERT's layer and norm), which an export of those needs. Default: `family` for an imported
+    encoder, else `linear`."""
+
+
+class Classify(PooledTarget):
     """One label a row: text in one or two fields, or an image, a recording, a protein."""
 
     kind: Literal["classify"]
-    input_key: Keys | None = None
-    """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
     label_key: str = "label"
     """The field that holds the label: text or a whole number."""
     labels: tuple[str, ...] = ()
     """Names of the classes; by default those of the training rows, sorted."""
-    pool: Literal["last", "mean"] | None = None
-    """The vector that the head reads: that of the last position, or the mean of all. Default: as the trunk has it,
-    which for a GPT is the last, the only one that saw the whole row."""
 
 
-class Regress(Target):
+class Regress(PooledTarget):
     """A number a row."""
 
     kind: Literal["regress"]
-    input_key: Keys | None = None
-    """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
     value_key: str = "value"
     """The field that holds the number."""
-    pool: Literal["last", "mean"] | None = None
-    """The vector that the head reads: that of the last position, or the mean of all. Default: as the trunk has it,
-    which for a GPT is the last, the only one that saw the whole row."""
 
     def outputs(self, n_labels: int) -> int:
         return 1
 
 
-class Multilabel(Target):
+class Multilabel(PooledTarget):
     """Any number of labels a row, none included."""
 
     kind: Literal["multilabel"]
-    input_key: Keys | None = None
-    """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
     labels_key: str = "labels"
     """The field that holds the labels: a list, or a text with `separator` between them."""
     separator: str = Field(default=",", min_length=1)
@@ -99,9 +102,6 @@ class Multilabel(Target):
     """Names of the labels; by default those of the training rows, sorted."""
     threshold: float = Field(default=0.5, gt=0, lt=1)
     """Probability from which a label counts as given."""
-    pool: Literal["last", "mean"] | None = None
-    """The vector that the head reads: that of the last position, or the mean of all. Default: as the trunk has it,
-    which for a GPT is the last, the only one that saw the whole row."""
 
 
 class Tag(Target):
@@ -118,6 +118,10 @@ class Tag(Target):
     piece: Literal["first", "last"] = "first"
     """Which piece of a token that the tokenizer cuts carries its tag. `last` suits a causal parent: there the whole
     token has been read."""
+    head: HeadKind | None = None
+    """`linear` stands on the vectors themselves; `family` has between what the classifiers of `transformers` have there
+    (ModernBERT's layer and norm), which an export of those needs. Default: `family` for an imported encoder, else
+    `linear`."""
 
     @property
     def reads_with(self) -> str:
@@ -216,7 +220,19 @@ class Translate(Words):
 
 
 RECIPE = frozenset(
-    {"parent", "start", "tune", "pool", "dropout", "duration", "batch", "optimizer", "schedule", "clip"}
+    {
+        "parent",
+        "start",
+        "tune",
+        "pool",
+        "head",
+        "dropout",
+        "duration",
+        "batch",
+        "optimizer",
+        "schedule",
+        "clip",
+    }
 )
 """Keys of a target that don't change what its rows are made into."""
 

@@ -62,6 +62,9 @@ class ViTArchitecture(EncoderArchitecture):
     class_token: bool
     positions: ImagePositions
     n_registers: int
+    pixel_mean: tuple[float, ...] = (0.5,)
+    """Taken from pixels between 0 and 1, one number a channel or one for all; `pixel_std` is what divides them then."""
+    pixel_std: tuple[float, ...] = (0.5,)
 
     @property
     def vocab_size(self) -> int:

@@ -4,7 +4,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -39,8 +39,8 @@ class AnswerForm(Form):
 
     def question(self, row: Values, labels: tuple[str, ...]) -> Example:
         if not self.section.has_options:
-            ids, offsets, cut, _ = self._read(row, self.longest)
-            return Example({"inputs": ids, "context": [start for start, _ in offsets]}, cut=cut)
+            read = self._read(row, self.longest)
+            return Example(read.fields, cut=read.cut)
         options = self._options(row)
         encoded = [self._ended(option) for option in options]
         prompt, cut = self._prompt(row, room(self.longest, max(encoded, key=len), least=8))
@@ -58,7 +58,7 @@ class AnswerForm(Form):
             likely = answer["probabilities"]
             best = max(range(len(options)), key=likely.__getitem__)
             return {"answer": options[best], "probabilities": dict(zip(options, likely, strict=True))}
-        _, offsets, _, _ = self._read(row, self.longest)
+        offsets = self._read(row, self.longest).offsets
         context = self._context(row)
         start, end = offsets[answer["start"]][0], offsets[answer["end"]][1]
         found = context[start:end]
@@ -108,40 +108,57 @@ class AnswerForm(Form):
         key = self.section.context_key
         return text_of(row, key or CONTEXT) if key or CONTEXT in row else ""
 
-    def _read(self, row: Values, longest: int) -> tuple[list[int], list[tuple[int, int]], bool, int]:
-        """The ids of question and context, the letters of the context that each position stands for ((-1, -1) for
-        none), whether something was cut, and the letter at which the context begins."""
-        end = self.tokenizer.end_of_text_id
-        head = [self.tokenizer.begin_of_text_id]
+    def _read(self, row: Values, longest: int) -> "_Read":
+        frame = self.tokenizer.frame
+        head, asked = list(frame.before), []
         if question := self._question(row):
-            head = [*head, *self.tokenizer.encode(question)[: longest // 2], end]
+            asked = self.tokenizer.encode(question)[: longest // 2]
+            head = [*head, *asked, *frame.between]
         ids, offsets = self.tokenizer.encode_offsets(text_of(row, self.section.context_key or CONTEXT))
-        kept = longest - len(head)
+        kept = longest - len(head) - len(frame.after)
         cut = max(len(ids) - kept, 0)
-        return [*head, *ids[cut:]], [(-1, -1)] * len(head) + offsets[cut:], cut > 0, offsets[cut][0]
+        if not ids[cut:]:
+            raise ValueError("the context is nothing to the tokenizer, or its question leaves no room for it")
+        ids, offsets = ids[cut:], offsets[cut:]
+        around = [(-1, -1)] * len(head) + offsets + [(-1, -1)] * len(frame.after)
+        fields = {"inputs": [*head, *ids, *frame.after], "context": [start for start, _ in around]}
+        segments = frame.segments(len(asked), len(ids)) if asked else None
+        if segments is not None:
+            fields["segments"] = segments
+        return _Read(fields, around, cut > 0, offsets[0][0])
 
     def _span(self, row: Values) -> Example:
         context = text_of(row, self.section.context_key or CONTEXT)
         spans = list(accepted(field_of(row, self.section.answer_key), context))
-        ids, offsets, cut, begin = self._read(row, self.longest)
-        inside = [(start, text) for start, text in spans if start >= begin]
+        read = self._read(row, self.longest)
+        inside = [(start, text) for start, text in spans if start >= read.begin]
         if not inside:
             raise ValueError("the answer stands in a part of the context that is too long to be read")
         start, text = inside[0]
-        covers = [place for place, (a, b) in enumerate(offsets) if a < start + len(text) and b > start]
+        covers = [place for place, (a, b) in enumerate(read.offsets) if a < start + len(text) and b > start]
         if not covers:
             raise ValueError(f'the answer "{text[:40]}" is nothing to the tokenizer')
         texts = [self.tokenizer.encode(text) for _, text in spans]
         return Example(
             {
-                "inputs": ids,
-                "context": [a for a, _ in offsets],
+                **read.fields,
                 "accepted": flat(texts),
                 "start": covers[0],
                 "end": covers[-1],
             },
-            cut=cut,
+            cut=read.cut,
         )
+
+
+class _Read(NamedTuple):
+    """Question and context as the model reads them."""
+
+    fields: dict[str, list[int]]
+    offsets: list[tuple[int, int]]
+    """The letters of the context that each position stands for; (-1, -1) for none."""
+    cut: bool
+    begin: int
+    """The letter at which the context begins."""
 
 
 def chosen(answer: Any, options: Sequence[str]) -> int:
@@ -168,6 +185,8 @@ def accepted(answer: Any, context: str) -> Iterable[tuple[int, str]]:
     if isinstance(answer, Mapping):
         texts, starts = answer.get("text"), answer.get("answer_start")
         texts, starts = ([part] if not isinstance(part, list) else part for part in (texts, starts))
+        if len(texts) != len(starts):
+            raise ValueError(f"the answer has {len(texts)} texts and {len(starts)} places where they start")
     else:
         texts, starts = answer if isinstance(answer, list) else [answer], [None]
         starts *= len(texts)
@@ -175,7 +194,7 @@ def accepted(answer: Any, context: str) -> Iterable[tuple[int, str]]:
         raise ValueError("the row has no answer")
     for text, start in zip(texts, starts, strict=True):
         place = context.find(text) if start is None else start
-        if place < 0 or context[place : place + len(text)] != text:
+        if not isinstance(place, int) or place < 0 or context[place : place + len(text)] != text:
             raise ValueError(f'the answer "{text[:40]}" does not stand in the context')
         yield place, text
 

@@ -202,9 +202,14 @@ def message_of(message: Any, role: str, content: str) -> Message:
 def _alpaca(row: Values) -> Iterator[Message]:
     if isinstance(row.get("system"), str) and row["system"].strip():
         yield {"role": "system", "content": row["system"]}
-    for asked, said in row.get("history") or ():
-        yield {"role": "user", "content": asked}
-        yield {"role": "assistant", "content": said}
+    history = row.get("history") or []
+    for turn in history if isinstance(history, list) else [history]:
+        if not isinstance(turn, list) or [type(text) for text in turn] != [str, str]:
+            raise ValueError("history is a list of pairs: a question and its answer")
+        yield {"role": "user", "content": turn[0]}
+        yield {"role": "assistant", "content": turn[1]}
+    if not isinstance(row.get("input") or "", str):
+        raise ValueError("input is text")  # noqa: TRY004 - of the row
     parts = [text_of(row, "instruction"), row.get("input") or ""]
     yield {"role": "user", "content": "\n\n".join(part for part in parts if part)}
     if "output" in row:

@@ -35,7 +35,7 @@ class ClassifyForm(Form):
         if label not in labels:
             raise ValueError(f'label "{label}" is not one of: {", ".join(labels[:20])}')
         encoded, _ = self.read(row)
-        return Example({"inputs": encoded.inputs, "label": labels.index(label)}, cut=encoded.cut)
+        return Example({**encoded.fields, "label": labels.index(label)}, cut=encoded.cut)
 
 
 def as_label(value: Any) -> str:

@@ -20,7 +20,12 @@ class MultilabelForm(Form):
         if self.section.labels:
             return tuple(self.section.labels)
         key = self.section.labels_key
-        found = {label for row in rows if row.get(key) is not None for label in self._given(row)}
+        found: set[str] = set()
+        for row in rows:
+            try:
+                found.update(self._given(row))
+            except ValueError:
+                continue  # for `example` to refuse, which knows whether to pass over it
         if not found:
             raise ValueError(f'field "{key}" holds no label in any row')
         return tuple(sorted(found))
@@ -32,7 +37,7 @@ class MultilabelForm(Form):
                 raise ValueError(f'label "{label}" is not one of: {", ".join(labels[:20])}')
         encoded, _ = self.read(row)
         marks = np.isin(np.array(labels), given).astype(np.uint8)
-        return Example({"inputs": encoded.inputs, "labels": marks}, cut=encoded.cut)
+        return Example({**encoded.fields, "labels": marks}, cut=encoded.cut)
 
     def _given(self, row: Values) -> list[str]:
         value = field_of(row, self.section.labels_key)

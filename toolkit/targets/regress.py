@@ -10,6 +10,9 @@ import torch.nn.functional as F
 from toolkit.models.task import Batch, Criterion, Loss, Report
 from toolkit.targets.target import Example, Form, PooledTask, Values, field_of
 
+LARGEST = 1e18
+"""Numbers beyond it have no square that float32 holds."""
+
 
 class RegressForm(Form):
     """The input and its number; `labels` keeps the mean and spread that the numbers are scaled by."""
@@ -17,30 +20,33 @@ class RegressForm(Form):
     keys = frozenset({"input_key", "value_key"})
 
     def labels(self, rows: Any) -> tuple[str, ...]:
-        values = [
-            as_number(row[self.section.value_key])
-            for row in rows
-            if row.get(self.section.value_key) is not None
-        ]
+        values = []
+        for row in rows:
+            try:
+                values.append(as_number(row.get(self.section.value_key)))
+            except ValueError:
+                continue  # for `example` to refuse, which knows whether to pass over it
         if not values:
-            raise ValueError(f'no row has a field "{self.section.value_key}"')
+            raise ValueError(f'no row has a number in a field "{self.section.value_key}"')
         spread = float(np.std(values))
         return (repr(float(np.mean(values))), repr(spread if spread > 0 else 1.0))
 
     def example(self, row: Values, labels: tuple[str, ...]) -> Example:
         value = as_number(field_of(row, self.section.value_key))
         encoded, _ = self.read(row)
-        return Example({"inputs": encoded.inputs, "value": np.float32(value)}, cut=encoded.cut)
+        return Example({**encoded.fields, "value": np.float32(value)}, cut=encoded.cut)
 
 
 def as_number(value: Any) -> float:
-    """A finite number. Raises ValueError."""
+    """A number that float32 squares. Raises ValueError."""
     try:
         number = float(value)
+    except OverflowError:
+        number = math.inf
     except (TypeError, ValueError):
-        raise ValueError(f"a number was expected, not {value!r}") from None
-    if not math.isfinite(number):
-        raise ValueError(f"a finite number was expected, not {number}")
+        raise ValueError(f"a number was expected, not {str(value)[:60]!r}") from None
+    if not abs(number) <= LARGEST:
+        raise ValueError(f"a number of at most {LARGEST:g} was expected, not {number}")
     return number
 
 

@@ -16,7 +16,7 @@ from toolkit.targets.target import Example, Form, PositionsTask, Values, field_o
 
 
 class TagForm(Form):
-    """`EOT words`, with the tag of each word on its first piece, or its last."""
+    """`EOT words`, or what else the model reads around a text, with the tag of each word on its first piece or last."""
 
     keys = frozenset({"tokens_key", "tags_key", "labels", "piece"})
 
@@ -28,7 +28,12 @@ class TagForm(Form):
         if self.section.labels:
             return tuple(self.section.labels)
         key = self.section.tags_key
-        found = {as_label(tag) for row in rows if row.get(key) is not None for tag in listed(row, key)}
+        found: set[str] = set()
+        for row in rows:
+            try:
+                found.update([as_label(tag) for tag in listed(row, key)])
+            except ValueError:
+                continue  # for `example` to refuse, which knows whether to pass over it
         if len(found) < 2:
             raise ValueError(f'field "{key}" holds {len(found)} different tags; two or more are needed')
         return tuple(sorted(found))
@@ -76,12 +81,15 @@ class TagForm(Form):
         missing = set(range(len(words))) - set(words_of)
         if missing:
             raise ValueError(f'token "{words[min(missing)]}" is nothing to the tokenizer')
-        ids, words_of = ids[: self.longest - 1], words_of[: self.longest - 1]
+        frame = self.tokenizer.frame
+        room = self.longest - len(frame.before) - len(frame.after)
+        ids, words_of = ids[:room], words_of[:room]
         first = self.section.piece == "first"
         before, after = [-1, *words_of[:-1]], [*words_of[1:], -1]
         carries = zip(words_of, before if first else after, strict=True)
         places = [word if word != other else -1 for word, other in carries]
-        return [self.tokenizer.begin_of_text_id, *ids], [-1, *places]
+        head, tail = [-1] * len(frame.before), [-1] * len(frame.after)
+        return [*frame.before, *ids, *frame.after], [*head, *places, *tail]
 
 
 def listed(row: Values, key: str) -> Sequence[Any]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -13,12 +13,25 @@ from toolkit.models.build import build_trunk
 from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
 from toolkit.models.masks import mean_of_real
+from toolkit.models.neck import build_neck
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Task, Vocabulary
 from toolkit.models.trunk import Trunk
 from toolkit.spec.target import Finetune
 
 Values = Mapping[str, Any]
+
+
+class Frame(Protocol):
+    """What stands around the texts that a model reads."""
+
+    @property
+    def before(self) -> tuple[int, ...]: ...
+    @property
+    def between(self) -> tuple[int, ...]: ...
+    @property
+    def after(self) -> tuple[int, ...]: ...
+    def segments(self, first: int, second: int) -> list[int] | None: ...
 
 
 class Pieces(Protocol):
@@ -33,6 +46,8 @@ class Reader(Vocabulary, Protocol):
 
     @property
     def end_of_text(self) -> str: ...
+    @property
+    def frame(self) -> "Frame": ...
     def token(self, token_id: int) -> str: ...
     @property
     def special_tokens(self) -> Mapping[str, int]: ...
@@ -49,7 +64,9 @@ class Encoded(Protocol):
     """The input of a row."""
 
     @property
-    def inputs(self) -> Any: ...
+    def fields(self) -> Mapping[str, Any]:
+        """What the trunk reads, by its name in a batch: `inputs`, and `segments` where it tells texts apart."""
+
     @property
     def cut(self) -> bool: ...
 
@@ -76,7 +93,7 @@ class Example(NamedTuple):
     cut: bool = False
 
 
-class Form:
+class Form(ABC):
     """How a target reads a row.
 
     Args:
@@ -108,15 +125,15 @@ class Form:
         """Names of the classes; none for a target without classes. Raises ValueError."""
         return ()
 
+    @abstractmethod
     def example(self, row: Values, labels: tuple[str, ...]) -> Example:
         """Raises ValueError for a row that can't be used."""
-        raise NotImplementedError
 
     def question(self, row: Values, labels: tuple[str, ...]) -> Example:
         """A row to be answered: the fields that `TargetTask.predict` reads; labels are not looked at. Raises ValueError
         for a row that can't be read."""
         encoded, _ = self.read(row)
-        return Example({"inputs": encoded.inputs}, cut=encoded.cut)
+        return Example(encoded.fields, cut=encoded.cut)
 
     def row(self, text: str) -> Values:
         """The row that a line of text stands for. Raises ValueError where a row is more than a text."""
@@ -174,7 +191,7 @@ class TargetTask(Task):
 
 
 class HeadTask(TargetTask):
-    """A linear head of its own on the trunk."""
+    """A head of its own on the trunk: a matrix, and under it what the architecture asks for."""
 
     bias: ClassVar[bool] = False
 
@@ -184,14 +201,32 @@ class HeadTask(TargetTask):
         self._scored: tuple[Batch, Tensor] | None = None
         self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
+        self.neck = build_neck(given.architecture)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
 
     def initialise(self, seed: int) -> None:
-        initialise(self.trunk, seed=seed)
+        initialise(self.trunk, *([] if self.neck is None else [self.neck]), seed=seed)
         fill_head(self.score, "score", seed)
 
     def head_parameters(self) -> list[nn.Parameter]:
         return [self.score.weight]
+
+    def hidden(self, batch: Batch) -> Tensor:
+        """The trunk's last hidden states, (rows, positions, d_model)."""
+        segments = {"segments": batch["segments"]} if "segments" in batch else {}
+        hidden: Tensor = self.trunk(batch["inputs"], batch.get("lengths"), **segments)
+        return hidden
+
+    def scored(self, vectors: Tensor) -> Tensor:
+        """The head's outputs in float32, (..., outputs), of vectors (..., d_model)."""
+        scores: Tensor = self.score(vectors if self.neck is None else self.neck(vectors))
+        return scores.float()
+
+    @property
+    def head_weights(self) -> int:
+        """Weights of the head's matrices."""
+        parts = [self.score, *([] if self.neck is None else self.neck.modules())]
+        return sum(part.weight.numel() for part in parts if isinstance(part, Linear))
 
 
 class PooledTask(HeadTask):
@@ -205,12 +240,11 @@ class PooledTask(HeadTask):
         if "features" in batch:
             return batch["features"]
         lengths = batch.get("lengths")
-        return pooled(self.trunk, self.trunk(batch["inputs"], lengths), lengths, self.pool)
+        return pooled(self.trunk, self.hidden(batch), lengths, self.pool)
 
     def scores(self, batch: Batch) -> Tensor:
         """The head's outputs in float32, (rows, outputs)."""
-        scores: Tensor = self.score(self.features(batch))
-        return scores.float()
+        return self.scored(self.features(batch))
 
     def scores_of_loss(self, batch: Batch) -> Tensor:
         """`scores`; an evaluation that observes the batch next finds them again in `scores_again`."""
@@ -225,7 +259,7 @@ class PooledTask(HeadTask):
 
     def forward_flops(self, sequence_length: int) -> float:
         trunk = structure_flops(self.trunk, None, sequence_length) * sequence_length
-        return trunk + 2 * self.score.weight.numel()
+        return trunk + 2 * self.head_weights
 
 
 class PositionsTask(HeadTask):
@@ -233,19 +267,20 @@ class PositionsTask(HeadTask):
 
     def scores(self, batch: Batch) -> Tensor:
         """Its outputs in float32, (rows, positions, outputs)."""
-        scores: Tensor = self.score(self.trunk(batch["inputs"], batch.get("lengths")))
-        return scores.float()
+        return self.scored(self.hidden(batch))
 
     def forward_flops(self, sequence_length: int) -> float:
         trunk = structure_flops(self.trunk, None, sequence_length)
-        return (trunk + 2 * self.score.weight.numel()) * sequence_length
+        return (trunk + 2 * self.head_weights) * sequence_length
 
 
 def pooled(trunk: Trunk, hidden: Tensor, lengths: Tensor | None, pool: str | None) -> Tensor:
     """One vector a row, (rows, d_model), from hidden states (rows, positions, d_model): the mean over its `lengths`
-    real positions, the last of them, or (None) what the trunk itself takes."""
+    real positions, the last or the first ("class") of them, or (None) what the trunk itself takes."""
     if pool is None:
         return trunk.pooled(hidden, lengths)
+    if pool == "class":
+        return hidden[:, 0]
     if pool == "mean":
         return mean_of_real(hidden, lengths)
     last = hidden.shape[1] - 1 if lengths is None else lengths - 1

@@ -1,6 +1,7 @@
 """From a stored image to the pixels that a model reads."""
 
 import io
+import struct
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ from numpy.typing import NDArray
 from toolkit.spec.images import Shape
 
 Pixels = NDArray[np.uint8]
+LARGEST = 1 << 26
+"""Pixels of an image, at most: a small file may claim any number of them, and decoding fills memory with them."""
 
 
 def image_bytes(value: Any) -> bytes:
@@ -40,6 +43,8 @@ def decode_image(value: Any, shape: Shape) -> Pixels:
             image: Image.Image = Image.fromarray(value)
         else:
             opened = Image.open(io.BytesIO(image_bytes(value)))
+            if opened.width * opened.height > LARGEST:
+                raise ValueError(f"{opened.width} by {opened.height} pixels are more than {LARGEST:,}")
             image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I;16"):
             image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
@@ -47,7 +52,17 @@ def decode_image(value: Any, shape: Shape) -> Pixels:
         if image.size != (width, height):
             # Bicubic enlarges without blocks and, with Pillow's support, averages when it shrinks.
             image = ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC)
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        ArithmeticError,
+        LookupError,
+        TypeError,
+        struct.error,
+        Image.DecompressionBombError,
+    ) as error:  # Pillow's decoders tell of spoiled bytes by any of these
         reason = str(error).split("<_io", 1)[0].strip() or type(error).__name__
         raise ValueError(f"not an image that can be read: {reason}") from error
     array = np.asarray(image, np.uint8)

@@ -234,7 +234,7 @@ def _one(record: Record, encoder: Encoder) -> tuple[Pixels, bytes, bool] | str:
         encoded = encoder.encode([record.values["image"]])
         # As labelled rows are hashed, so that a fine-tune on the same rows holds out the same ones.
         row = {encoder.default_key: record.values["image"], "label": record.values["label"]}
-        return encoded.inputs, hashlib.blake2b(row_bytes(row), digest_size=16).digest(), encoded.cut
+        return encoded.fields["inputs"], hashlib.blake2b(row_bytes(row), digest_size=16).digest(), encoded.cut
     except ValueError as error:
         return str(error)
 

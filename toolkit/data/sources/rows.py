@@ -4,6 +4,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -57,21 +58,31 @@ def read_csv(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
 
 def read_parquet(path: Path, text_key: str) -> Iterator[Document]:
     """One document a row of the column `text_key`."""
-    import pyarrow
     import pyarrow.parquet
 
+    with whole_parquet(path), pyarrow.parquet.ParquetFile(path) as file:
+        names = file.schema_arrow.names
+        if text_key not in names:
+            raise DataError(path, missing_key(text_key, names))
+        number = 0
+        for batch in file.iter_batches(batch_size=1024, columns=[text_key]):
+            for value in batch.column(0).to_pylist():
+                number += 1
+                yield Document(as_text(value, text_key, f"{path}:{number}"), f"{path}:{number}")
+
+
+@contextmanager
+def whole_parquet(path: Path) -> Iterator[None]:
+    """Raises DataError for a Parquet file that can't be read: Arrow tells of spoiled bytes in many ways."""
+    import pyarrow
+
     try:
-        with pyarrow.parquet.ParquetFile(path) as file:
-            names = file.schema_arrow.names
-            if text_key not in names:
-                raise DataError(path, missing_key(text_key, names))
-            number = 0
-            for batch in file.iter_batches(batch_size=1024, columns=[text_key]):
-                for value in batch.column(0).to_pylist():
-                    number += 1
-                    yield Document(as_text(value, text_key, f"{path}:{number}"), f"{path}:{number}")
-    except pyarrow.ArrowInvalid as error:
-        raise DataError(path, f"not a whole Parquet file: {error}") from None
+        yield
+    except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise DataError(path, f"can't be read: {error.strerror}") from None
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(path, f"not a whole Parquet file: {reason}") from None
 
 
 def as_text(value: object, text_key: str, origin: str) -> str:
@@ -80,6 +91,13 @@ def as_text(value: object, text_key: str, origin: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(origin, f'"{text_key}" holds {type(value).__name__}, not text')
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        half = f"\\u{ord(value[error.start]):04x}"
+        raise DataError(
+            origin, f'"{text_key}" has half of a character ({half}) at place {error.start + 1}'
+        ) from None
     return value
 
 
