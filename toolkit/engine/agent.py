@@ -33,6 +33,8 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from toolkit.engine.loopback import ADDRESS, use_loopback
+
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     _pass_signals_on()
     launch = job.launch
@@ -45,8 +47,8 @@ def main() -> int:
             max_nodes=launch.nodes,
             nproc_per_node=launch.nproc,
             run_id=launch.run_id,
-            rdzv_backend="c10d",
-            rdzv_endpoint=launch.rendezvous or "localhost:0",
+            rdzv_backend="c10d" if launch.rendezvous else use_loopback(),
+            rdzv_endpoint=launch.rendezvous or ADDRESS,
             rdzv_configs={"last_call_timeout": 10, "timeout": launch.patience},
             max_restarts=0,
             signals_to_handle=NOT_OURS,

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import PreparationStopped
+from toolkit.engine.beginning import Place
 from toolkit.engine.checkpointing import Saver
 from toolkit.engine.console import Console
 from toolkit.engine.features import with_features
@@ -85,7 +86,9 @@ def attempt_training(
         append_event(run, "checkpoint_failed", reason=str(error))
         console.warn(f"{error} Training goes on; the next checkpoint tries again.")
 
-    start = ranks.share(CheckpointStore(run).newest_good(on_bad) if ranks.first else None)
+    newest = CheckpointStore(run).newest_good(on_bad) if ranks.first else None
+    shared = ranks.share(Place.of(newest).model_dump_json() if newest else None)
+    start = newest if ranks.first or shared is None else Place.model_validate_json(shared).read()
     tokenizer = dataset.tokenizer.files if dataset.tokenizer else {}
     saver = (
         Saver(plan, run, lease, tokenizer, announce, fail)

@@ -7,6 +7,7 @@ from pydantic import ValidationError
 
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import PreparationStopped
+from toolkit.engine.beginning import Beginning
 from toolkit.engine.console import Console, DataProgress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
@@ -133,7 +134,7 @@ def _train(
     # torch takes seconds to import: what can fail without it has had its chance.
     from toolkit.engine.attempt import attempt_training
 
-    ranks.announce(PLAN, (plan, parent, base, attempt))
+    ranks.announce(PLAN, Beginning.of(plan, parent, base, attempt).model_dump_json())
     return attempt_training(plan, dataset, base, lease.run, lease, console, interrupts, attempt, ranks)
 
 
