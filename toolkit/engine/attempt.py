@@ -13,10 +13,11 @@ from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, 
 from toolkit.engine.loop import Loop
 from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.recorder import Recorder
+from toolkit.engine.recovery import BadBatch
 from toolkit.engine.sharded_saver import ShardedSaver
 from toolkit.engine.stacks import show_stacks_on_request
 from toolkit.engine.summary import summary
-from toolkit.engine.trainer import NonFinite, Trainer
+from toolkit.engine.trainer import Trainer
 from toolkit.engine.weights import read_weights
 from toolkit.plan.plan import Plan
 from toolkit.plan.probe import ProbeRecord, save_probe, workload_key
@@ -112,7 +113,7 @@ def attempt_training(
         finished = loop.carry_out()
         state = "finished" if finished else "stopped"
         reason = None if finished else interrupts.reason
-    except NonFinite as error:
+    except BadBatch as error:
         state, reason = "failed", str(error)
     finally:
         recorder.close()

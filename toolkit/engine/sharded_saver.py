@@ -8,6 +8,7 @@ import torch.distributed as dist
 from pydantic import BaseModel
 from safetensors import SafetensorError
 
+from toolkit.engine.beginning import Place
 from toolkit.engine.checkpointing import Saver, Snapshot
 from toolkit.engine.ranks import TIMEOUT, Ranks
 from toolkit.engine.tensors import OPTIMIZER, WEIGHTS, write_parts
@@ -39,6 +40,21 @@ class ShardedSaver(Saver):
         super().__init__(plan, run, lease, tokenizer, announce, fail)
         self.ranks = ranks
         self.group = dist.new_group(backend="gloo", timeout=TIMEOUT)
+
+    def go_back(self, step: int) -> Checkpoint:
+        if not self.ranks.first:
+            text = tell(None, self.group)
+            place, _, problem = text.partition("\n")
+            if problem:
+                raise StoreError(problem)
+            return Place.model_validate_json(place).read()
+        try:
+            checkpoint = super().go_back(step)
+        except (StoreError, OSError) as error:
+            tell(f"\n{error}", self.group)
+            raise
+        tell(Place.of(checkpoint).model_dump_json(), self.group)
+        return checkpoint
 
     def _commit(self, snapshot: Snapshot, info: dict[str, object]) -> None:
         try:

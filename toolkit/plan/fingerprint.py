@@ -6,6 +6,7 @@ from typing import Any
 
 from toolkit.plan.parent import ParentRecord
 from toolkit.spec.model import Architecture
+from toolkit.spec.recovery import Recovery
 from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.spec.target import Finetune
 
@@ -14,6 +15,7 @@ IDENTITY_VERSION = 1
 
 # Known only once the corpus is read, and fixed by `data`, which is part of the identity itself.
 _DERIVED_FROM_DATA = {"vocab_size"}
+_AS_BEFORE = Recovery().model_dump(mode="json")
 
 
 def canonical(value: Any) -> bytes:
@@ -50,7 +52,7 @@ def plan_identity(spec: Spec, architecture: Architecture) -> dict[str, Any]:
         "data": data,
         "model": architecture.model_dump(mode="json", exclude=_DERIVED_FROM_DATA),
         "objective": spec.objective.model_dump(mode="json"),
-        "train": spec.train.model_dump(mode="json"),
+        "train": _without_defaults(spec.train.model_dump(mode="json")),
         "parent": None,
     }
 
@@ -61,7 +63,7 @@ def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[s
     What the spec leaves open stays open here: it follows from the rest. The parent's fingerprint stands for all
     that the parent is.
     """
-    section = target.model_dump(mode="json", exclude={"parent", "on_bad_row"})
+    section = _without_defaults(target.model_dump(mode="json", exclude={"parent", "on_bad_row"}))
     return {
         "version": IDENTITY_VERSION,
         "stage": "finetune",
@@ -69,6 +71,13 @@ def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[s
         "target": section,
         "parent": [parent.fingerprint, parent.selector],
     }
+
+
+def _without_defaults(section: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without what came later and is as it was before it came: earlier runs keep their fingerprints."""
+    if section["recovery"] == _AS_BEFORE:
+        section.pop("recovery")
+    return section
 
 
 def _check_keys(value: Any) -> None:
