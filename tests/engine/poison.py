@@ -1,7 +1,7 @@
 """Put first on the path of a worker as `sitecustomize`, it spoils the gradients of some batches, on one rank.
 
-    TK_TEST_POISON="12=nan,33=1e6"    batches by number, and what the gradients are multiplied by
-    TK_TEST_POISON_RANK=1
+TK_TEST_POISON="12=nan,33=1e6"    batches by number, and what the gradients are multiplied by
+TK_TEST_POISON_RANK=1
 """
 
 import importlib.abc
@@ -25,8 +25,8 @@ def spoil(module: object) -> None:
 
     def spoiled_norm(self, gradients):
         if now[0] != 1.0:
-            part = module.local(gradients[0])
-            part.mul_(now[0])
+            for gradient in gradients:
+                module.local(gradient).mul_(now[0])
         return norm(self, gradients)
 
     module.Trainer.step, module.Sharding.norm = spoiled_step, spoiled_norm
