@@ -10,17 +10,15 @@ from pydantic import Field
 
 from toolkit.spec.section import Section
 
-Action = Literal["stop", "skip", "rollback"]
-
 
 class Recovery(Section):
     """What is done about a batch that would harm the model."""
 
-    on_nonfinite: Action = "stop"
+    on_nonfinite: Literal["stop", "skip", "rollback"] = "stop"
     """The loss or the gradient is not a finite number: `stop`, with the weights before it saved; `skip` the batch and
     take the next one for this step; or `rollback` to an earlier checkpoint and go on with the batches after this one
     (Chowdhery 2022, PaLM)."""
-    on_spike: Literal["ignore"] | Action = "ignore"
+    on_spike: Literal["ignore", "stop", "skip", "rollback"] = "ignore"
     """The loss or the norm of the gradient is far above those of late."""
     threshold: float = Field(default=6.0, gt=0)
     """Standard deviations above the mean of late from which it is a spike."""
