@@ -1,5 +1,6 @@
 """One attempt at training a stage: everything that needs torch."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit.data.dataset import Dataset
@@ -84,8 +85,9 @@ def attempt_training(
         )
 
     def fail(error: Exception) -> None:
-        append_event(run, "checkpoint_failed", reason=str(error))
-        console.warn(f"{error} Training goes on; the next checkpoint tries again.")
+        with suppress(OSError):  # where a checkpoint can't be written, an event often can't either
+            append_event(run, "checkpoint_failed", reason=str(error))
+        console.warn(f"{error}{'' if loop.ending else ' Training goes on; the next checkpoint tries again.'}")
 
     newest = CheckpointStore(run).newest_good(on_bad) if ranks.first else None
     shared = ranks.share(Place.of(newest).model_dump_json() if newest else None)

@@ -7,6 +7,7 @@ resumed run equals an uninterrupted one bit for bit.
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -50,7 +51,7 @@ class Loop:
         self.state = State()
         self.steps = self.trainer.steps
         self.steps_here, self.seconds_here, self.evaluation_speed = 0, 0.0, 0.0
-        self.positions_here = 0
+        self.positions_here, self.ending = 0, False
         self._saved_at, self._saved_time = -1, time.monotonic()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -78,7 +79,9 @@ class Loop:
             self._saved_at = self._saved_at if self.ranks.alone else self.state.step
             raise
         finally:
-            self.recorder.phase(self.state, "saving")
+            self.ending = True
+            with suppress(OSError):  # a sign of life is not worth a checkpoint
+                self.recorder.phase(self.state, "saving")
             self._save()
             self.saver.wait()
 

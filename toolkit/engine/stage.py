@@ -1,6 +1,7 @@
 """A stage from its job to its end: lease, data, plan, training, account."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
@@ -59,9 +60,10 @@ def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__
-            append_event(run, state, attempt=attempt, reason=reason)
-            last = read_status(run) or status
-            write_status(run, last.model_copy(update={"state": state, "reason": reason}))
+            with suppress(OSError):  # the run's folder may be what failed
+                append_event(run, state, attempt=attempt, reason=reason)
+                last = read_status(run) or status
+                write_status(run, last.model_copy(update={"state": state, "reason": reason}))
             raise
 
 

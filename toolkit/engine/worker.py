@@ -64,6 +64,13 @@ def work(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
         if os.environ.get("TK_DEBUG"):
             traceback.print_exc()
         return EXIT_FAILED if isinstance(error, StoreError) else EXIT_BAD_INPUT
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        if os.environ.get("TK_DEBUG"):
+            traceback.print_exc()
+        return EXIT_FAILED
     except PreparationStopped as error:
         print(error)
         return EXIT_STOPPED

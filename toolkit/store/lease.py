@@ -81,7 +81,8 @@ def hold(run: RunFolder, patience: float = PATIENCE) -> Iterator[Lease]:
         finally:
             now = read_holder(run)
             if now is not None and now.nonce == lease.holder.nonce:
-                run.lease.unlink(missing_ok=True)
+                with suppress(OSError):  # a lease whose process is gone is taken over
+                    run.lease.unlink(missing_ok=True)
     finally:
         if descriptor in _held:  # not in a forked child that leaves the block on its way out
             _held.discard(descriptor)
