@@ -16,7 +16,7 @@ from types import FrameType
 
 from toolkit.engine.interrupts import EXIT_FAILED, STOPPING
 from toolkit.engine.job import JOB_FILE, STATUS_FILE, Job
-from toolkit.engine.worker import die_with_parent
+from toolkit.engine.worker import PARENT, die_with_parent
 
 NOT_OURS = "SIGQUIT"
 """The only signal that PyTorch's agent may handle: it would end the ranks before they have saved."""
@@ -37,6 +37,7 @@ def main() -> int:
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     _pass_signals_on()
+    os.environ[PARENT] = str(os.getpid())
     launch = job.launch
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
         os.environ[JOB_FILE] = f"{folder}/job.json"

@@ -104,8 +104,7 @@ class Loop:
         state, asked = self.state, self.plan.train.recovery
         what, number = action(asked, bad, state.recovered), state.step + state.skipped
         if what == "stop":
-            reached = f" after {state.recovered} recoveries (train.recovery.limit)" if state.recovered else ""
-            raise type(bad)(f"{bad}{reached}")
+            raise bad.after(state.recovered)
         point = state.step - state.step % asked.rollback_every if what == "rollback" else 0
         if point:
             self.saver.wait()

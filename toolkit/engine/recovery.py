@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from statistics import fmean, pstdev
-from typing import Literal
+from typing import Literal, Self
 
 from toolkit.spec.recovery import Recovery
 
@@ -14,6 +14,12 @@ class BadBatch(Exception):  # noqa: N818 - names the finding
     """A batch that the optimizer has not seen, and should not."""
 
     kind: Literal["nonfinite", "spike"]
+
+    def after(self, recovered: int) -> Self:
+        """This, told with how many were recovered from before."""
+        return (
+            type(self)(f"{self} after {recovered} recoveries (train.recovery.limit)") if recovered else self
+        )
 
 
 class NonFinite(BadBatch):
