@@ -3,10 +3,10 @@
     python tests/bench/fault_sweep.py kills --count 200
     python tests/bench/fault_sweep.py rank-kills --count 30
     python tests/bench/fault_sweep.py signals --count 40
-    python tests/bench/fault_sweep.py damage --count 300
+    python tests/bench/fault_sweep.py damage --count 300 [--sharded]
 
 `kills` and `signals` disturb one process at random moments of an attempt, `rank-kills` a random rank of two;
-every run is compared bit for bit with an undisturbed one. `damage` alters files of a finished run.
+every run is compared bit for bit with an undisturbed one. `damage` alters each file of a stopped run in each way.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from harness import Bench, kill
+from harness import Bench, differing, kill
 
 from toolkit.engine.job import Job
 from toolkit.store.events import read_events
@@ -35,18 +35,19 @@ EVERY = 3
 SIGNALS = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP")
 
 
-def job(bench: Bench, name: str) -> Job:
+def overrides(*more: str) -> tuple[str, ...]:
+    return (
+        f"train.duration={STEPS} steps",
+        f"run.checkpoint_every={EVERY} steps",
+        "run.sample_every=50 steps",
+        *more,
+    )
+
+
+def job(bench: Bench, name: str, *more: str) -> Job:
     from toolkit.spec.load import load_spec
 
-    loaded = load_spec(
-        bench.spec,
-        [
-            f"name={name}",
-            f"train.duration={STEPS} steps",
-            f"run.checkpoint_every={EVERY} steps",
-            "run.sample_every=50 steps",
-        ],
-    )
+    loaded = load_spec(bench.spec, [f"name={name}", *overrides(*more)])
     return Job(root=bench.runs, name=name, spec=loaded.spec, text=loaded.text.decode())
 
 
@@ -161,69 +162,94 @@ def rank_kills(bench: Bench, count: int, seed: int) -> None:
     print(f"{hits} kills of a rank of two over {runs} runs, all equal bit for bit")
 
 
-def damage(bench: Bench, count: int, seed: int) -> None:
-    """Alter one file of a run's folder, then resume: what was damaged is named, or did not matter; never
-    another result."""
+WAYS = ("truncate", "flip", "delete", "swap")
+
+
+def damage(bench: Bench, count: int, seed: int, *, sharded: bool) -> None:
+    """Alter each file of a stopped run's folder in each way, then resume: what was damaged is named, or did not
+    matter; never another result.
+
+    Args:
+        count: Of all cases, at most so many, spread evenly.
+        sharded: The run was two ranks' work. What resumes it is one process, to an end equal bit for bit: two
+            micro-batches of a step are summed in the same order either way, and clipping never sets in.
+    """
     import toolkit.engine.attempt  # noqa: F401
 
     rng = random.Random(seed)
     log = bench.folder / "log"
-    assert outcome(attempt(job(bench, "whole"), log)) == "0", log.read_text()
+    same_sums = ("run.micro_batch=4", "train.clip=1000") if sharded else ()
+    assert outcome(attempt(job(bench, "whole", *same_sums), log)) == "0", log.read_text()
     half = bench.folder / "half"
-    child = attempt(job(bench, "half"), log)
-    bench.wait_for_step("half", 60, _Child(child))  # type: ignore[arg-type]
-    kill(child, signal.SIGTERM)
-    assert outcome(child) == "75"
+    options = ("--nproc", "2") if sharded else ()
+    process = bench.start("half", *options, *overrides(*same_sums))
+    bench.wait_for_step("half", 60, process)
+    process.send_signal(signal.SIGTERM)
+    printed = process.communicate(timeout=60)[0]
+    assert process.returncode == 75, printed
     shutil.copytree(bench.runs / "half", half)
+    files = sorted(path.relative_to(half) for path in half.rglob("*") if path.is_file())
+    # Manifests of removed checkpoints are many and alike: one stands for all.
+    spare = [path for path in files if "pruned" in path.parts][1:]
+    files = [path for path in files if path not in spare]
+    cases = [(path, how) for path in files for how in WAYS]
+    cases = cases[:: max(1, len(cases) // count)]
     results: Counter[str] = Counter()
-    for _ in range(count):
+    for name, how in cases:
         shutil.rmtree(bench.runs / "half", ignore_errors=True)
         shutil.copytree(half, bench.runs / "half")
-        files = sorted(p for p in (bench.runs / "half").rglob("*") if p.is_file())
-        path = rng.choice(files)
-        how = rng.choice(("truncate", "flip", "delete", "swap"))
-        data = path.read_bytes()
-        if how == "delete":
-            path.unlink()
-        elif how == "truncate":
-            path.write_bytes(data[: rng.randrange(len(data))] if data else data)
-        elif how == "flip" and data:
-            at = rng.randrange(len(data))
-            path.write_bytes(data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :])
-        elif how == "swap":
-            other = rng.choice(files)
-            path.write_bytes(other.read_bytes())
+        path = bench.runs / "half" / name
+        before = path.read_bytes()
+        alter(path, how, half / rng.choice(files), rng)
+        changed = not path.exists() or path.read_bytes() != before
+        step = next((part for part in name.parts if part.startswith("step-")), None)
+        found = examined(bench.runs / "half" / "pretrain/checkpoints" / step) if step else None
+        if step and changed:
+            assert found, f"{how} {name}: taken for intact"
+            assert name.name in found or "MANIFEST" in found, f"{how} {name}: {found}"
         log.write_bytes(b"")
-        result = outcome(attempt(job(bench, "half"), log))
+        result = outcome(attempt(job(bench, "half", *same_sums), log))
         text = log.read_text()
-        what = path.relative_to(bench.runs / "half").parts[1]
-        assert "Traceback" not in text, f"{how} {path}\n{text}"
+        assert "Traceback" not in text, f"{how} {name}\n{text}"
+        what = "a checkpoint" if step else name.parts[1]
         if result == "0":
-            bench_final_equal(bench)
-            results[f"{what}: resumed equal"] += 1
+            assert differing(bench.final("whole"), bench.final("half")) == [], f"{how} {name}"
+            told = "named, " if found and step in text else ""
+            results[f"{what}: {told}resumed equal"] += 1
         else:
-            assert result in ("1", "2"), f"{how} {path}: {result}\n{text}"
-            assert "error: " in text, f"{how} {path}\n{text}"
-            results[f"{what}: refused"] += 1
+            assert result in ("1", "2"), f"{how} {name}: {result}\n{text}"
+            assert "error: " in text, f"{how} {name}\n{text}"
+            assert name.name in text or "half/pretrain" in text, f"{how} {name}\n{text}"
+            results[f"{what}: refused by name"] += 1
     for name, number in sorted(results.items()):
         print(f"{number:5d}  {name}")
-    print(f"{count} damaged files: no wrong resume, no traceback")
+    print(f"{len(cases)} cases over {len(files)} files: no wrong resume, no traceback")
 
 
-def bench_final_equal(bench: Bench) -> None:
-    from harness import differing
+def alter(path: Path, how: str, other: Path, rng: random.Random) -> None:
+    data = path.read_bytes()
+    match how:
+        case "delete":
+            path.unlink()
+        case "truncate":
+            path.write_bytes(data[: rng.randrange(len(data))] if data else data)
+        case "flip" if data:
+            at = rng.randrange(len(data))
+            path.write_bytes(data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :])
+        case "swap":
+            path.write_bytes(other.read_bytes())
 
-    assert differing(bench.final("whole"), bench.final("half")) == []
 
+def examined(folder: Path) -> str | None:
+    """What is wrong with a checkpoint; None if nothing is seen to be."""
+    from toolkit.store.errors import CorruptCheckpoint
+    from toolkit.store.manifest import read_checkpoint, verify_files
 
-class _Child:
-    """A forked child, as far as the harness asks."""
-
-    def __init__(self, pid: int) -> None:
-        self.pid = pid
-
-    def poll(self) -> int | None:
-        return None if Path(f"/proc/{self.pid}").exists() else 1
+    try:
+        verify_files(read_checkpoint(folder))
+    except CorruptCheckpoint as error:
+        return str(error)
+    return None
 
 
 def main() -> None:
@@ -231,6 +257,7 @@ def main() -> None:
     parser.add_argument("what", choices=["kills", "rank-kills", "signals", "damage"])
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--sharded", action="store_true", help="damage the work of two ranks")
     given = parser.parse_args()
     begun = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="tk-faults-") as folder:
@@ -245,7 +272,7 @@ def main() -> None:
             case "rank-kills":
                 rank_kills(bench, given.count, given.seed)
             case "damage":
-                damage(bench, given.count, given.seed)
+                damage(bench, given.count, given.seed, sharded=given.sharded)
     print(f"{time.monotonic() - begun:.0f} s")
 
 

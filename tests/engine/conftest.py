@@ -1,12 +1,16 @@
 """A run small enough to be carried out many times."""
 
+import os
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 from toolkit.engine.job import Job
 from toolkit.spec.load import load_spec
@@ -85,3 +89,17 @@ def attempts(tmp_path: Path) -> Callable[..., tuple[list[str], str]]:
         return done.stdout.split(), done.stderr
 
     return carry_out
+
+
+@pytest.fixture
+def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Has the workers started from now on spoil the gradients of batches: poison("12=nan,33=1e6")."""
+    folder = tmp_path / "poison"
+    folder.mkdir()
+    shutil.copy(Path(__file__).with_name("poison.py"), folder / "sitecustomize.py")
+
+    def set_up(batches: str) -> None:
+        monkeypatch.setenv("PYTHONPATH", f"{folder}{os.pathsep}{Path(__file__).parents[2]}")
+        monkeypatch.setenv("TK_TEST_POISON", batches)
+
+    return set_up

@@ -6,31 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from outcome import curves, final
 
-from toolkit.engine.job import Job
-from toolkit.engine.tensors import OPTIMIZER, WEIGHTS, read_tensors
-from toolkit.store.checkpoints import CheckpointStore
 from toolkit.store.events import read_events
 from toolkit.store.status import read_status
-from toolkit.store.tail import read_scalars
-
-EXACT = ("train/", "val/")
-
-
-def final(job: Job) -> dict[str, torch.Tensor]:
-    last = CheckpointStore(job.run).resolve("last")
-    assert last.step == job.spec.train.duration.value
-    tensors = read_tensors(last.path, WEIGHTS)
-    return tensors | {f"optimizer/{k}": v for k, v in read_tensors(last.path, OPTIMIZER).items()}
-
-
-def curves(job: Job) -> dict[str, list[tuple[int, float]]]:
-    series = read_scalars(job.run.path)
-    return {
-        tag: [(int(s), float(v)) for s, v in zip(found.steps, found.values, strict=True)]
-        for tag, found in series.items()
-        if tag.startswith(EXACT)
-    }
 
 
 def test_twenty_kills_change_nothing(make_job, attempts) -> None:

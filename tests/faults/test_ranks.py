@@ -3,6 +3,7 @@
 import signal
 import sys
 
+import psutil
 import pytest
 import torch
 from harness import Bench, alive, kill, wait_until
@@ -90,6 +91,22 @@ def test_torchrun_starts_the_same_run(shared: Bench, two_ranks: str) -> None:
     printed = process.communicate(timeout=90)[0]
     assert process.returncode == 0, printed
     shared.assert_equal("by-torchrun", two_ranks)
+
+
+def test_ranks_of_one_machine_listen_to_it_alone(shared: Bench) -> None:
+    process = shared.start("listening", "--nproc", "2")
+    shared.wait_for_step("listening", 3, process)
+    family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    addresses = [
+        place.laddr.ip
+        for member in family
+        for place in member.net_connections("inet")
+        if place.status == psutil.CONN_LISTEN
+    ]
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 75
+    assert len(addresses) > 2
+    assert set(addresses) == {"127.0.0.1"}
 
 
 def test_more_ranks_than_work_are_refused(shared: Bench) -> None:

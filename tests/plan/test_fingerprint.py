@@ -88,6 +88,7 @@ def test_what_does_not_change_the_result_is_left_out(spec, change):
         {"train": {"optimizer": {"kind": "muon", "lr": 0.03}}},
         {"train": {"schedule": {"kind": "cosine"}}},
         {"train": {"clip": 1.0}},
+        {"train": {"recovery": {"on_nonfinite": "skip"}}},
     ],
 )
 def test_what_changes_the_result_is_in(spec, change):
@@ -114,6 +115,19 @@ def test_a_fine_tune_is_told_by_its_target_its_seed_and_its_parent():
     }
     assert len(same) == 1
     assert len(same | others) == 7
+
+
+def test_runs_from_before_recovery_keep_their_fingerprints():
+    from pathlib import Path
+
+    from toolkit.spec.load import load_spec
+
+    found = load_spec(Path(__file__).parents[2] / "specs/vit_masked.toml", []).spec
+    arch = resolve_architecture(found.model, image_shape=found.data.image_shape)
+    assert (
+        fingerprint(plan_identity(found, arch))
+        == "4e53c21a7b1551e62196ffacdd29298d7be96ab0b577e5d01563de2853b42637"
+    )
 
 
 def test_how_a_hub_source_travels_is_left_out(spec):

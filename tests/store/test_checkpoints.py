@@ -18,6 +18,7 @@ from toolkit.store.errors import (
     DiskFull,
     LeaseLost,
     NoGoodCheckpoint,
+    StoreError,
     UnknownCheckpoint,
 )
 from toolkit.store.events import append_event
@@ -349,3 +350,41 @@ def test_discarding_leaves_the_manifests_and_what_others_came_from(run: RunFolde
     assert [item.step for item in store.list()] == [20]
     assert [item.step for item in store.pruned()] == [10, 30]
     assert [item.id for item in history(run.root, made[0].id)] == [made[0].id]
+
+
+def test_going_back_removes_what_came_later(run: RunFolder) -> None:
+    made = fill(run, 5, 10, 12, 15)
+    store = CheckpointStore(run)
+    assert store.go_back(10) == made[1]
+    assert [item.step for item in store.list()] == [5, 10]
+    assert [item.step for item in store.pruned()] == [12, 15], "their manifests stay"
+    again = store.commit(12, writer(99), info={"metrics": {}})
+    assert again.id != made[2].id
+
+
+def test_going_back_needs_an_intact_checkpoint_that_is_there(run: RunFolder) -> None:
+    fill(run, 5, 10, 15)
+    store = CheckpointStore(run)
+    with pytest.raises(StoreError, match="should go back to step 8, and has no checkpoint of it"):
+        store.go_back(8)
+    (run.checkpoints / "step-00000010" / "state.json").write_text("{}")
+    with pytest.raises(CorruptCheckpoint, match=r"state\.json"):
+        store.go_back(10)
+    assert len(store.list()) == 3
+
+
+def test_what_another_run_came_from_is_not_gone_back_over(run: RunFolder) -> None:
+    made = fill(run, 5, 10)
+    child = RunFolder(run.root, "child")
+    child.create()
+    append_event(child, "created")
+    note_child(run, child, made[1].id)
+    with pytest.raises(StoreError, match="child/pretrain came from a later checkpoint"):
+        CheckpointStore(run).go_back(5)
+    assert len(CheckpointStore(run).list()) == 2
+
+
+def test_the_checkpoint_to_go_back_to_is_kept(run: RunFolder) -> None:
+    fill(run, 5, 10, 12, 14, 16)
+    CheckpointStore(run).prune(last=2, best=0, back=5)
+    assert [item.step for item in CheckpointStore(run).list()] == [10, 14, 16]

@@ -16,7 +16,7 @@ from types import FrameType
 
 from toolkit.engine.interrupts import EXIT_FAILED, STOPPING
 from toolkit.engine.job import JOB_FILE, STATUS_FILE, Job
-from toolkit.engine.worker import die_with_parent
+from toolkit.engine.worker import PARENT, die_with_parent
 
 NOT_OURS = "SIGQUIT"
 """The only signal that PyTorch's agent may handle: it would end the ranks before they have saved."""
@@ -33,8 +33,11 @@ def main() -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    from toolkit.engine.loopback import ADDRESS, use_loopback
+
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
     _pass_signals_on()
+    os.environ[PARENT] = str(os.getpid())
     launch = job.launch
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
         os.environ[JOB_FILE] = f"{folder}/job.json"
@@ -45,8 +48,8 @@ def main() -> int:
             max_nodes=launch.nodes,
             nproc_per_node=launch.nproc,
             run_id=launch.run_id,
-            rdzv_backend="c10d",
-            rdzv_endpoint=launch.rendezvous or "localhost:0",
+            rdzv_backend="c10d" if launch.rendezvous else use_loopback(),
+            rdzv_endpoint=launch.rendezvous or ADDRESS,
             rdzv_configs={"last_call_timeout": 10, "timeout": launch.patience},
             max_restarts=0,
             signals_to_handle=NOT_OURS,

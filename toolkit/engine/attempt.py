@@ -1,9 +1,11 @@
 """One attempt at training a stage: everything that needs torch."""
 
+from contextlib import suppress
 from pathlib import Path
 
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import PreparationStopped
+from toolkit.engine.beginning import Place
 from toolkit.engine.checkpointing import Saver
 from toolkit.engine.console import Console
 from toolkit.engine.features import with_features
@@ -12,10 +14,11 @@ from toolkit.engine.interrupts import EXIT_FAILED, EXIT_FINISHED, EXIT_STOPPED, 
 from toolkit.engine.loop import Loop
 from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.recorder import Recorder
+from toolkit.engine.recovery import BadBatch
 from toolkit.engine.sharded_saver import ShardedSaver
 from toolkit.engine.stacks import show_stacks_on_request
 from toolkit.engine.summary import summary
-from toolkit.engine.trainer import NonFinite, Trainer
+from toolkit.engine.trainer import Trainer
 from toolkit.engine.weights import read_weights
 from toolkit.plan.plan import Plan
 from toolkit.plan.probe import ProbeRecord, save_probe, workload_key
@@ -82,10 +85,13 @@ def attempt_training(
         )
 
     def fail(error: Exception) -> None:
-        append_event(run, "checkpoint_failed", reason=str(error))
-        console.warn(f"{error} Training goes on; the next checkpoint tries again.")
+        with suppress(OSError):  # where a checkpoint can't be written, an event often can't either
+            append_event(run, "checkpoint_failed", reason=str(error))
+        console.warn(f"{error}{'' if loop.ending else ' Training goes on; the next checkpoint tries again.'}")
 
-    start = ranks.share(CheckpointStore(run).newest_good(on_bad) if ranks.first else None)
+    newest = CheckpointStore(run).newest_good(on_bad) if ranks.first else None
+    shared = ranks.share(Place.of(newest).model_dump_json() if newest else None)
+    start = newest if ranks.first or shared is None else Place.model_validate_json(shared).read()
     tokenizer = dataset.tokenizer.files if dataset.tokenizer else {}
     saver = (
         Saver(plan, run, lease, tokenizer, announce, fail)
@@ -109,7 +115,7 @@ def attempt_training(
         finished = loop.carry_out()
         state = "finished" if finished else "stopped"
         reason = None if finished else interrupts.reason
-    except NonFinite as error:
+    except BadBatch as error:
         state, reason = "failed", str(error)
     finally:
         recorder.close()

@@ -47,8 +47,19 @@ class State(BaseModel):
     metrics: dict[str, float] = Field(default_factory=dict)
     """Last value of each metric."""
     best: Best | None = None
+    skipped: int = 0
+    """Batches passed over: the next one has the number step + skipped."""
+    recovered: int = 0
+    """How often a batch was recovered from."""
+    recent: list[tuple[float, float]] = Field(default_factory=list)
+    """Loss and norm of the gradient of the last steps, where spikes are looked for."""
     peak_memory: int = 0
     """Bytes, over all attempts."""
+
+    def after(self, later: "State") -> "State":
+        """This state, gone back to from a later one: what was spent is spent."""
+        spent = ("flops", "seconds", "evaluation_seconds", "peak_memory")
+        return self.model_copy(update={name: getattr(later, name) for name in spent})
 
 
 @dataclass(frozen=True)
@@ -109,6 +120,14 @@ class Saver:
         self._thread = threading.Thread(target=self._commit, args=(self._snapshot, info), name="saver")
         self._thread.start()
 
+    def go_back(self, step: int) -> Checkpoint:
+        """The checkpoint of an earlier step, on all ranks, with the later ones removed. Raises StoreError."""
+        assert self.lease is not None, "only its holder removes anything"
+        self.lease.check()
+        checkpoint = self.store.go_back(step)
+        self.previous = checkpoint.id
+        return checkpoint
+
     def wait(self) -> None:
         """Until what was handed over is on the disk, or has failed and been told."""
         if self._thread:
@@ -133,7 +152,8 @@ class Saver:
             )
             self.previous, self.failure = checkpoint.id, None
             self.announce(checkpoint)
-            self.store.prune(last=keep.last, best=keep.best, every=keep.every)
+            back = self.plan.train.recovery.point_every
+            self.store.prune(last=keep.last, best=keep.best, every=keep.every, back=back)
         except (StoreError, OSError, SafetensorError) as error:
             self.failure = error
             self.fail(error)
@@ -170,6 +190,11 @@ def load_checkpoint(trainer: Trainer, checkpoint: Checkpoint) -> State:
             _load_parts(trainer, checkpoint.path)
     except (RuntimeError, KeyError, ValueError) as error:
         raise StoreError(f"{checkpoint.path} does not fit the plan's model: {error}") from error
+    return read_state(checkpoint)
+
+
+def read_state(checkpoint: Checkpoint) -> State:
+    """What a verified checkpoint says beside its tensors."""
     return State.model_validate_json((checkpoint.path / STATE).read_bytes())
 
 

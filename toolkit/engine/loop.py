@@ -7,7 +7,9 @@ resumed run equals an uninterrupted one bit for bit.
 import math
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from toolkit.data.batches import Batches
 from toolkit.data.dataset import Arrays, Dataset
@@ -15,11 +17,13 @@ from toolkit.data.rows import Rows
 from toolkit.engine.checkpointing import Saver, State, load_checkpoint
 from toolkit.engine.interrupts import Interrupts
 from toolkit.engine.recorder import Recorder
+from toolkit.engine.recovery import BadBatch, action, remembered, spike
 from toolkit.engine.samples import write_samples
-from toolkit.engine.trainer import NonFinite, StepResult, Trainer
+from toolkit.engine.trainer import StepResult, Trainer
 from toolkit.engine.versions import versions
 from toolkit.plan.length import Every
 from toolkit.plan.plan import Plan
+from toolkit.spec.recovery import Recovery
 from toolkit.store.errors import LeaseLost
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
@@ -47,7 +51,7 @@ class Loop:
         self.state = State()
         self.steps = self.trainer.steps
         self.steps_here, self.seconds_here, self.evaluation_speed = 0, 0.0, 0.0
-        self.positions_here = 0
+        self.positions_here, self.ending = 0, False
         self._saved_at, self._saved_time = -1, time.monotonic()
 
     def restore(self, checkpoint: Checkpoint) -> None:
@@ -58,46 +62,77 @@ class Loop:
     def carry_out(self) -> bool:
         """Train to the last step; False if stopped before. The work is saved either way.
 
-        Raises NonFinite, with the weights before it saved. Ranks end together; whatever else one of them
-        raises ends the others too, without another checkpoint: it could not be a common one.
+        Raises BadBatch, with the weights before it saved, where `train.recovery` has no other way on. Ranks end
+        together; whatever else one of them raises ends the others too, without another checkpoint: it could not be
+        a common one.
         """
         self.recorder.open(self.state)
         try:
-            with self._batches() as batches:
-                ready = iter(batches)
-                while True:
-                    self._between_steps()
-                    if self.state.step == self.steps:
-                        return True
-                    self._train(ready)
+            while not self._train_on():
+                pass
+            return True
         except Stopped:
             return False
-        except (NonFinite, LeaseLost):
+        except (BadBatch, LeaseLost):
             raise
         except BaseException:
             self._saved_at = self._saved_at if self.ranks.alone else self.state.step
             raise
         finally:
-            self.recorder.phase(self.state, "saving")
+            self.ending = True
+            with suppress(OSError):  # a sign of life is not worth a checkpoint
+                self.recorder.phase(self.state, "saving")
             self._save()
             self.saver.wait()
 
+    def _train_on(self) -> bool:
+        """Train to the last step, or to a batch that is recovered from; whether the last step is done."""
+        with self._batches() as batches:
+            ready = iter(batches)
+            while True:
+                self._between_steps()
+                if self.state.step == self.steps:
+                    return True
+                try:
+                    self._train(ready)
+                except BadBatch as bad:
+                    self._recover(bad)
+                    return False
+
+    def _recover(self, bad: BadBatch) -> None:
+        """Pass over a batch, and go back where asked. Raises it again where the run should stop."""
+        state, asked = self.state, self.plan.train.recovery
+        what, number = action(asked, bad, state.recovered), state.step + state.skipped
+        if what == "stop":
+            raise bad.after(state.recovered)
+        point = state.step - state.step % asked.rollback_every if what == "rollback" else 0
+        if point:
+            self.saver.wait()
+            self.state = load_checkpoint(self.trainer, self.saver.go_back(point)).after(state)
+            self._saved_at = point
+            self.recorder.reopen(self.state)
+        self.state.recovered = state.recovered + 1
+        self.state.skipped = number + 1 - self.state.step
+        self.recorder.recovery(self.state, str(bad), batch=number, back_to=point or None)
+
     def _train(self, ready: Iterator[list[Rows | Arrays]]) -> None:
-        asked = time.perf_counter()
+        wanted = time.perf_counter()
         micro_batches = next(ready)
         begun = time.perf_counter()
-        result = self.trainer.step(self.state.step, micro_batches)
+        state, asked = self.state, self.plan.train.recovery
+        judge = partial(spike, asked, state.recent)
+        result = self.trainer.step(state.step, micro_batches, skipped=state.skipped, judge=judge)
         self.trainer.hardware.synchronize()
         seconds = time.perf_counter() - begun
-        state = self.state
+        state.recent = remembered(asked, state.recent, (result.loss, result.grad_norm))
         state.step += 1
         state.tokens += result.positions
-        state.seconds += seconds + begun - asked
+        state.seconds += seconds + begun - wanted
         self.steps_here += 1
-        self.seconds_here += seconds + begun - asked
+        self.seconds_here += seconds + begun - wanted
         state.flops += result.flops
         state.peak_memory = max(state.peak_memory, self.trainer.hardware.peak_memory())
-        self._record(result, seconds, begun - asked)
+        self._record(result, seconds, begun - wanted)
 
     def _record(self, result: StepResult, seconds: float, waited: float) -> None:
         self.positions_here += result.positions
@@ -112,6 +147,8 @@ class Loop:
             "perf/mfu": result.flops / seconds / self.trainer.peak_flops,
             "memory/peak_gib": self.state.peak_memory / 2**30,
         }
+        if self.plan.train.recovery != Recovery():
+            metrics["train/skipped_batches"] = float(self.state.skipped)
         if result.slots > result.positions:
             metrics["perf/padding"] = 1 - result.positions / result.slots
         metrics |= {f"train/{name}": value for name, value in result.metrics.items()}
@@ -193,12 +230,17 @@ class Loop:
             self._save()
 
     def _checkpoint_due(self) -> bool:
-        every = self.plan.checkpoint_every
-        if every is None or self.state.step == self._saved_at:
+        every, step = self.plan.checkpoint_every, self.state.step
+        if step == self._saved_at:
+            return False
+        point = self.plan.train.recovery.point_every
+        if point is not None and step and step % point == 0:
+            return True
+        if every is None:
             return False
         if every.seconds is not None:
             return time.monotonic() - self._saved_time >= every.seconds
-        return _due(every, self.state.step)
+        return _due(every, step)
 
     def _save(self) -> None:
         state = self.state
@@ -247,8 +289,8 @@ class Loop:
         return Batches(
             self.dataset.train,
             seed=self.plan.seed,
-            start_step=self.state.step,
-            steps=self.steps,
+            start_step=self.state.step + self.state.skipped,
+            steps=self.steps + self.state.skipped,
             micro_rows=self.plan.micro_batch,
             batch_rows=self.plan.batch_rows,
             ranks=self.ranks.data,

@@ -1,16 +1,16 @@
 """The processes that train one model together, and what they tell each other.
 
-Everything here goes over the CPU (gloo): a few numbers a step. Tensors of the model travel by the mesh.
+Everything here goes over the CPU (gloo), as numbers and JSON: nothing that arrives is unpickled. Tensors of the
+model travel by the mesh.
 A process alone has rank 0 of 1, and every exchange is the identity.
 """
 
 import os
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -92,36 +92,28 @@ class Ranks:
         """For each flag, whether any rank has it set. All ranks must call it at the same moment."""
         return list(flags) if self.alone else [value > 0 for value in self._reduce(flags, highest=True)]
 
-    def share(self, value: T) -> T:
-        """The first rank's value. Only between ranks of one job, which trust each other."""
+    def share(self, text: str | None) -> str | None:
+        """The first rank's text; what the others give is not looked at."""
         if self.alone:
-            return value
-        import torch.distributed as dist
+            return text
+        from toolkit.engine.wire import pack, tell, unpack
 
-        box = [value]
-        dist.broadcast_object_list(box, src=0, group=self._control)
-        return box[0]
+        return cast("str | None", unpack(tell(pack(text) if self.first else None, self._control)))
 
     def gather(self, values: list[T]) -> list[T]:
-        """The values of all ranks, one after the other."""
+        """The values of all ranks, one after the other. See `wire.pack` for what they may be."""
         if self.alone:
             return values
-        import torch.distributed as dist
+        from toolkit.engine.wire import collect, pack, unpack
 
-        parts: list[list[T]] = [[] for _ in range(self.world)]
-        dist.all_gather_object(parts, values, group=self._control)
-        return [value for part in parts for value in part]
+        return [value for part in collect(pack(values), self._control) for value in unpack(part)]
 
-    def announce(self, name: str, value: object) -> None:
-        """Leave something for the others, who may wait for it for hours (`heard`).
-
-        It is pickled, as PyTorch's own exchanges are: the ranks of a job trust one another, and whoever can
-        reach their ports can join them. Nothing in a file is.
-        """
+    def announce(self, name: str, text: str) -> None:
+        """Leave something for the others, who may wait for it for hours (`heard`)."""
         if not self.alone:
-            self._store.set(name, pickle.dumps(value).hex())
+            self._store.set(name, text)
 
-    def heard(self, name: str) -> object | None:
+    def heard(self, name: str) -> str | None:
         """What the first rank announced under this name; None if nothing came within two seconds."""
         from torch.distributed import DistStoreError
 
@@ -129,10 +121,7 @@ class Ranks:
             self._store.wait([name], POLL)
         except DistStoreError:
             return None
-        found: object = pickle.loads(
-            bytes.fromhex(self._store.get(name).decode())
-        )  # from this job's own first rank
-        return found
+        return self._store.get(name).decode()
 
     @cached_property
     def _control(self) -> "ProcessGroup":
@@ -157,6 +146,6 @@ class Ranks:
 
 
 PLAN = "tk/plan"
-"""Announced by the first rank once the data is prepared: the plan and the number of the attempt."""
+"""Announced by the first rank once the data is prepared: a `Beginning`."""
 _VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 ALONE = Ranks()

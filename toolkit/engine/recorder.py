@@ -12,6 +12,7 @@ from toolkit.engine.telemetry import Telemetry
 from toolkit.models.task import Embeddings
 from toolkit.plan.figures import length_of_time
 from toolkit.store.atomic import append_line
+from toolkit.store.events import append_event
 from toolkit.store.heartbeat import beat
 from toolkit.store.png import write_png
 from toolkit.store.projector import write_projector
@@ -57,6 +58,20 @@ class Recorder:
             return
         self.events = EventWriter(self.run.path, state.step + 1 if state.step else 0)
         self._telemetry = Telemetry(self.run.path)
+
+    def reopen(self, state: State) -> None:
+        """Go on from an earlier step: a new event file, whose start supersedes what was written of later ones."""
+        if self.events:
+            self.events.close()
+            self.events = EventWriter(self.run.path, state.step + 1)
+
+    def recovery(self, state: State, reason: str, *, batch: int, back_to: int | None) -> None:
+        """A batch was passed over, and the run went back to an earlier step unless that is None."""
+        if self.rank:
+            return
+        append_event(self.run, "skipped", step=state.step, batch=batch, back_to=back_to, reason=reason)
+        where = "" if back_to is None else f", back to step {back_to}"
+        self.console.warn(f"{reason}: batch {batch} is passed over{where}.")
 
     def step(self, state: State, metrics: dict[str, float]) -> None:
         if self.events:

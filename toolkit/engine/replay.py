@@ -7,7 +7,7 @@ from torch import Tensor
 
 from toolkit.data.batches import Batches
 from toolkit.engine.attempt import freeze, make_trainer
-from toolkit.engine.checkpointing import load_checkpoint
+from toolkit.engine.checkpointing import load_checkpoint, read_state
 from toolkit.engine.console import Console, DataProgress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
@@ -50,19 +50,24 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
         if isinstance(plan.tune, HeadTune):
             dataset = freeze(dataset, trainer, console, interrupts)
         state = load_checkpoint(trainer, before)
+        if read_state(last).skipped != state.skipped:
+            raise StageError(
+                f"{run} passed over batches between steps {before.step} and {last.step}; a replay needs two "
+                "checkpoints between which it did not."
+            )
         console.start_phase("replaying", last.step - state.step)
         with Batches(
             dataset.train,
             seed=plan.seed,
-            start_step=state.step,
-            steps=last.step,
+            start_step=state.step + state.skipped,
+            steps=last.step + state.skipped,
             micro_rows=plan.micro_batch,
             batch_rows=plan.batch_rows,
         ) as batches:
             for step, micro_batches in enumerate(batches, state.step):
                 if interrupts:
                     return EXIT_STOPPED
-                trainer.step(step, micro_batches)
+                trainer.step(step, micro_batches, skipped=state.skipped)
                 console.advance(step + 1 - state.step, f"step {step + 1}")
         console.end_phase()
         differing = [

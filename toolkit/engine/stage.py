@@ -1,12 +1,14 @@
 """A stage from its job to its end: lease, data, plan, training, account."""
 
 import shutil
+from contextlib import suppress
 from dataclasses import replace
 
 from pydantic import ValidationError
 
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import PreparationStopped
+from toolkit.engine.beginning import Beginning
 from toolkit.engine.console import Console, DataProgress
 from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
@@ -58,9 +60,10 @@ def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__
-            append_event(run, state, attempt=attempt, reason=reason)
-            last = read_status(run) or status
-            write_status(run, last.model_copy(update={"state": state, "reason": reason}))
+            with suppress(OSError):  # the run's folder may be what failed
+                append_event(run, state, attempt=attempt, reason=reason)
+                last = read_status(run) or status
+                write_status(run, last.model_copy(update={"state": state, "reason": reason}))
             raise
 
 
@@ -133,7 +136,7 @@ def _train(
     # torch takes seconds to import: what can fail without it has had its chance.
     from toolkit.engine.attempt import attempt_training
 
-    ranks.announce(PLAN, (plan, parent, base, attempt))
+    ranks.announce(PLAN, Beginning.of(plan, parent, base, attempt).model_dump_json())
     return attempt_training(plan, dataset, base, lease.run, lease, console, interrupts, attempt, ranks)
 
 

@@ -15,7 +15,7 @@ from toolkit.engine.interrupts import EXIT_FAILED, STOPPING
 from toolkit.engine.job import Job
 from toolkit.engine.ranks import UNDER_AGENT
 from toolkit.engine.watch import Watch
-from toolkit.engine.worker import die_with_parent
+from toolkit.engine.worker import PARENT, die_with_parent
 from toolkit.store.checkpoints import CheckpointStore
 
 HUGE_PAGES = ":".join(
@@ -82,7 +82,7 @@ def _attempt(job: Job) -> tuple[int, bool]:
     worker = subprocess.Popen(
         [sys.executable, "-m", f"toolkit.engine.{module}"],
         stdin=subprocess.PIPE,
-        env=worker_environment(os.environ),
+        env=worker_environment(os.environ) | {PARENT: str(os.getpid())},
         start_new_session=True,  # the terminal's Ctrl-C comes once, through here
     )
     with _passing_signals_to(worker) as asked:

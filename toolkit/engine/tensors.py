@@ -1,10 +1,11 @@
 """The tensors of a checkpoint: in one file each for weights and optimizer, or in parts of several ranks.
 
-Either way they lie in safetensors files: nothing is unpickled. PyTorch's distributed checkpoints write and
+Either way they lie in safetensors files: nothing is unpickled. PyTorch's distributed checkpoints read and
 re-divide the parts; that the parts fill every tensor exactly is checked here, since its reader leaves what is
 missing as it was, without a word.
 """
 
+import json
 import math
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -12,13 +13,19 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torch.distributed import ProcessGroup
-from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint._hf_utils import (
+    CUSTOM_METADATA_KEY,
+    FORMAT_KEY,
+    FORMAT_VALUE,
+    SAVED_OFFSETS_KEY,
+)
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.checkpoint.state_dict_saver import save
+from torch.distributed.tensor import DTensor
+from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
 
 from toolkit.store.errors import CorruptCheckpoint
 
@@ -40,7 +47,7 @@ def read_tensors(folder: Path, name: str) -> dict[str, Tensor]:
         tensors = {
             key: torch.empty(entry.size, dtype=entry.properties.dtype) for key, entry in described.items()
         }
-        _load(folder / name, tensors, alone=True)
+        _load(folder / name, tensors)
     except (SafetensorError, OSError) as error:
         raise CorruptCheckpoint(folder, f"{name} can't be read: {error}") from error
     return tensors
@@ -64,30 +71,54 @@ def describe(folder: Path, name: str) -> Mapping[str, TensorStorageMetadata]:
 def load_parts(folder: Path, name: str, into: Mapping[str, Tensor]) -> None:
     """Fill tensors, of which each rank holds its part, from whatever division they were saved in.
 
-    All ranks must call it. Raises KeyError for a name and ValueError for a shape that isn't there.
+    Each rank reads what it needs. Raises KeyError for a name and ValueError for a shape that isn't there.
     """
     described = describe(folder, name)
     for key, tensor in into.items():
         if described[key].size != tensor.shape:
             raise ValueError(f"{key} has shape {tuple(described[key].size)}, not {tuple(tensor.shape)}")
     plain = folder / f"{name}{SUFFIX}"
-    _load(plain if plain.exists() else folder / name, dict(into), alone=False)
+    _load(plain if plain.exists() else folder / name, dict(into))
 
 
-def write_parts(folder: Path, name: str, tensors: Mapping[str, Tensor], group: ProcessGroup) -> None:
-    """Write this rank's parts; all ranks must call it, and what all have in whole is written once.
+def write_parts(folder: Path, name: str, tensors: Mapping[str, Tensor], rank: int) -> Path:
+    """Write this rank's parts in the layout of `HuggingFaceStorageWriter`, and what all have in whole by the first
+    rank alone; the file. Raises OSError or SafetensorError.
 
-    Raises CheckpointException where any rank failed.
+    Each rank writes for itself: PyTorch's writer would have them send each other pickled plans.
     """
     target = folder / name
     target.mkdir(exist_ok=True)
-    writer = HuggingFaceStorageWriter(str(target), save_distributed=True)
-    save(dict(tensors), storage_writer=writer, process_group=group)
+    parts: dict[str, Tensor] = {}
+    offsets: dict[str, dict[str, list[int]]] = {}
+    for key, tensor in tensors.items():
+        if _is_mine(tensor, rank):
+            part = tensor.to_local() if isinstance(tensor, DTensor) else tensor
+            parts[key] = part.contiguous()
+            offsets[key] = {SAVED_OFFSETS_KEY: _offset(tensor)}
+    path = target / f"shard-{rank + 1:05d}-model-00001-of-00001{SUFFIX}"
+    save_file(parts, path, {CUSTOM_METADATA_KEY: json.dumps(offsets), FORMAT_KEY: FORMAT_VALUE})
+    return path
 
 
-def parts_of(folder: Path, rank: int) -> Sequence[Path]:
-    """The files that `write_parts` wrote for this rank."""
-    return sorted(folder.glob(f"*/shard-{rank + 1:05d}-*{SUFFIX}"))
+def _is_mine(tensor: Tensor, rank: int) -> bool:
+    """Whether this rank is the first of those that hold this part, and the part is not empty."""
+    if not isinstance(tensor, DTensor):
+        return rank == 0
+    place = tensor.device_mesh.get_coordinate()
+    if place is None or tensor.to_local().numel() == 0:
+        return False
+    return all(
+        placement.is_shard() or at == 0 for placement, at in zip(tensor.placements, place, strict=True)
+    )
+
+
+def _offset(tensor: Tensor) -> list[int]:
+    """Where this rank's part begins in the whole."""
+    if not isinstance(tensor, DTensor):
+        return [0] * tensor.ndim
+    _, offset = compute_local_shape_and_global_offset(tensor.shape, tensor.device_mesh, tensor.placements)
+    return list(offset)
 
 
 class _Reader(HuggingFaceStorageReader):
@@ -110,12 +141,12 @@ class _OneFile:
         return [self._path]
 
 
-def _load(path: Path, into: dict[str, Tensor], *, alone: bool) -> None:
+def _load(path: Path, into: dict[str, Tensor]) -> None:
     if not into:
         return
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")
-        load(into, storage_reader=_Reader(path), no_dist=alone)
+        load(into, storage_reader=_Reader(path), no_dist=True)  # with the others it would exchange pickles
 
 
 def _is_filled(size: torch.Size, chunks: Sequence[ChunkStorageMetadata]) -> bool:

@@ -1,6 +1,6 @@
 """A task, its weights and its optimizers: one training step, one evaluation, and the state of both."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,6 +13,7 @@ from toolkit.engine.hardware import Hardware, seed_micro_batch
 from toolkit.engine.optimizers import build_optimizers
 from toolkit.engine.parallel import Sharding, clip, whole
 from toolkit.engine.ranks import ALONE, Ranks
+from toolkit.engine.recovery import NonFinite, Spike
 from toolkit.engine.schedules import factor
 from toolkit.engine.tasks import build_task
 from toolkit.engine.tuning import hold_still, moving, rate_of, saved_alone
@@ -20,10 +21,6 @@ from toolkit.models.neck import Neck
 from toolkit.models.task import Batch, Loss, Mean, Report, Task, Vocabulary
 from toolkit.plan.flops import training_factor
 from toolkit.plan.plan import Plan
-
-
-class NonFinite(Exception):  # noqa: N818 - names the finding
-    """The loss or the gradient is not a number; the optimizer has not seen it."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +80,22 @@ class Trainer:
         self.peak_flops = hardware.peak_flops() * ranks.world
         self._forward_flops: dict[int, float] = {}
 
-    def step(self, step: int, micro_batches: Sequence[Rows | Arrays]) -> StepResult:
+    def step(
+        self,
+        step: int,
+        micro_batches: Sequence[Rows | Arrays],
+        *,
+        skipped: int = 0,
+        judge: Callable[[float, float], str | None] = lambda loss, grad_norm: None,
+    ) -> StepResult:
         """Train on one global batch, of which `micro_batches` are this rank's: of the n micro-batches those
         numbered index, index + shares, … where (index, shares) = `ranks.data`.
 
-        Raises NonFinite, on all ranks, before the weights change.
+        Args:
+            skipped: Batches passed over so far: the batch is that of number step + skipped.
+            judge: What stands out in the loss and the norm of the gradient, if anything does.
+
+        Raises NonFinite or Spike, on all ranks, before the weights change.
         """
         batches = [self.batch(rows) for rows in micro_batches]
         units, positions, slots, flops = self._sizes(batches)
@@ -99,7 +107,7 @@ class Trainer:
             # Every rank takes part in every exchange: one with nothing left to do repeats, for nothing.
             counts = turn < len(batches)
             batch = batches[turn if counts else -1]
-            seed_micro_batch(self.plan.seed, step, index + turn * shares)
+            seed_micro_batch(self.plan.seed, step + skipped, index + turn * shares)
             self.sharding.exchange_gradients(self.task, turn == rounds - 1)
             loss = self.task(batch)
             (loss.total / max(units, 1) if counts else 0 * loss.total).backward()
@@ -109,8 +117,12 @@ class Trainer:
         norm = self.sharding.norm(grads)
         sums = sums.over(self.ranks)
         mean, grad_norm = float(sums.total) / max(units, 1), float(norm)
-        if not (np.isfinite(mean) and np.isfinite(grad_norm)):
+        finite = bool(np.isfinite(mean) and np.isfinite(grad_norm))
+        found = judge(mean, grad_norm) if finite else None
+        if not finite or found:
             self.optimizers.zero_grad()
+            if found:
+                raise Spike(f"step {step}: {found}")
             raise NonFinite(f"step {step}: loss {mean}, gradient norm {grad_norm}")
         if self.plan.train.clip is not None:
             clip(grads, self.plan.train.clip, norm)

@@ -10,6 +10,9 @@ from toolkit.engine.interrupts import EXIT_BAD_INPUT, EXIT_FAILED, EXIT_FINISHED
 from toolkit.engine.job import JOB_FILE, STATUS_FILE, Job
 from toolkit.engine.ranks import ALONE, UNDER_AGENT, Ranks
 
+PARENT = "TK_PARENT"
+"""Variable that holds the pid of who started this process."""
+
 
 def die_with_parent() -> None:
     """Have Linux kill this process when its supervisor is killed: an orphan would go on writing the run."""
@@ -18,14 +21,13 @@ def die_with_parent() -> None:
 
         set_parent_death_signal = 1
         ctypes.CDLL(None, use_errno=True).prctl(set_parent_death_signal, signal.SIGKILL)
+    if os.environ.get(PARENT, str(os.getppid())) != str(os.getppid()):
+        os._exit(EXIT_FAILED)  # it was gone before
 
 
 def main() -> int:
     """Carry out the job on standard input; the exit status."""
-    parent = os.getppid()
     die_with_parent()
-    if os.getppid() != parent:
-        return EXIT_FAILED
     interrupts = Interrupts()
     interrupts.install()
     file = os.environ.get(JOB_FILE)
@@ -64,6 +66,13 @@ def work(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
         if os.environ.get("TK_DEBUG"):
             traceback.print_exc()
         return EXIT_FAILED if isinstance(error, StoreError) else EXIT_BAD_INPUT
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"error: {error.filename}: {error.strerror}", file=sys.stderr, flush=True)
+        if os.environ.get("TK_DEBUG"):
+            traceback.print_exc()
+        return EXIT_FAILED
     except PreparationStopped as error:
         print(error)
         return EXIT_STOPPED

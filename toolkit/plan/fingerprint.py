@@ -6,6 +6,7 @@ from typing import Any
 
 from toolkit.plan.parent import ParentRecord
 from toolkit.spec.model import Architecture
+from toolkit.spec.recovery import Recovery
 from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.spec.target import Finetune
 
@@ -17,6 +18,7 @@ _DERIVED_FROM_DATA = {"vocab_size"}
 _LATER = {"head": "linear", "pixel_mean": [0.5], "pixel_std": [0.5]}
 """Fields of an architecture that came later, and what they stand at where nobody asked for them: no part of an identity
 then, so that runs from before keep theirs."""
+_AS_BEFORE = Recovery().model_dump(mode="json")
 
 
 def canonical(value: Any) -> bytes:
@@ -53,7 +55,7 @@ def plan_identity(spec: Spec, architecture: Architecture) -> dict[str, Any]:
         "data": data,
         "model": _model(architecture),
         "objective": spec.objective.model_dump(mode="json"),
-        "train": spec.train.model_dump(mode="json"),
+        "train": _without_defaults(spec.train.model_dump(mode="json")),
         "parent": None,
     }
 
@@ -64,7 +66,7 @@ def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[s
     What the spec leaves open stays open here: it follows from the rest. The parent's fingerprint stands for all
     that the parent is.
     """
-    section = target.model_dump(mode="json", exclude={"parent", "on_bad_row"})
+    section = _without_defaults(target.model_dump(mode="json", exclude={"parent", "on_bad_row"}))
     if section.get("head", "") is None:  # an option that came later
         del section["head"]
     return {
@@ -79,6 +81,13 @@ def target_identity(seed: int, target: Finetune, parent: ParentRecord) -> dict[s
 def _model(architecture: Architecture) -> dict[str, Any]:
     fields = architecture.model_dump(mode="json", exclude=_DERIVED_FROM_DATA)
     return {name: value for name, value in fields.items() if name not in _LATER or value != _LATER[name]}
+
+
+def _without_defaults(section: dict[str, Any]) -> dict[str, Any]:
+    """A recipe without what came later and is as it was before it came: earlier runs keep their fingerprints."""
+    if section["recovery"] == _AS_BEFORE:
+        section.pop("recovery")
+    return section
 
 
 def _check_keys(value: Any) -> None:

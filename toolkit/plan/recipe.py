@@ -84,6 +84,7 @@ def _fine_tune(spec: Spec, stage: str, parent: Parent, facts: CorpusFacts | None
         optimizer=target.optimizer or AdamW(kind="adamw", lr=default_rate(tune, arch), weight_decay=0.01),
         schedule=target.schedule,
         clip=target.clip,
+        recovery=target.recovery,
     )
     length = target.sequence_length or arch.max_sequence_length
     identity = fingerprint(target_identity(spec.seed, target, parent.record))

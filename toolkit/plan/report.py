@@ -8,6 +8,7 @@ from toolkit.plan.length import Every
 from toolkit.plan.origin import Origin
 from toolkit.plan.plan import Plan
 from toolkit.spec.model import ViTArchitecture
+from toolkit.spec.recovery import Recovery
 
 UNPREPARED = "not known before the data is prepared"
 
@@ -28,6 +29,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("length", _length(plan)),
         ("batch", _batch(plan)),
         ("evaluation", f"{_every(plan.evaluate_every)}; checkpoints {_every(plan.checkpoint_every)}"),
+        *_recovery(plan),
         ("operations", _operations(plan)),
         *_memory(plan),
         ("disk", _disk(plan)),
@@ -48,6 +50,15 @@ def _imported(plan: Plan, origin: Origin) -> list[tuple[str, str]]:
         ("disk", size(plan.disk.checkpoint)),
         *[("note", note) for note in origin.notes],
         ("fingerprint", plan.fingerprint[:16]),
+    ]
+
+
+def _recovery(plan: Plan) -> list[tuple[str, str]]:
+    asked = plan.train.recovery
+    if asked == Recovery():
+        return []
+    return [
+        ("bad batches", f"not finite: {asked.on_nonfinite}; spikes: {asked.on_spike}; at most {asked.limit}")
     ]
 
 

@@ -9,6 +9,7 @@ from toolkit.spec.architecture import HeadKind
 from toolkit.spec.chat_template import ChatTemplate, is_template, text_or_file
 from toolkit.spec.duration import BatchSize, TrainLength
 from toolkit.spec.labelled import Keys, Labelled
+from toolkit.spec.recovery import Recovery
 from toolkit.spec.section import Conflict, Section
 from toolkit.spec.train import LinearSchedule, Optimizer, Schedule
 from toolkit.spec.tune import Tune
@@ -43,6 +44,8 @@ class Target(Section):
     """How the learning rates change over the run."""
     clip: float | None = Field(default=1.0, gt=0)
     """Largest norm of the gradient."""
+    recovery: Recovery = Recovery()
+    """What is done about a batch whose loss or gradient is not a number, or spikes: stop, skip or rollback."""
 
     @property
     def reads_with(self) -> str:
@@ -232,6 +235,7 @@ RECIPE = frozenset(
         "optimizer",
         "schedule",
         "clip",
+        "recovery",
     }
 )
 """Keys of a target that don't change what its rows are made into."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from toolkit.spec.duration import BatchSize, TrainLength
+from toolkit.spec.recovery import Recovery
 from toolkit.spec.section import Section
 
 Rate = Annotated[float, Field(gt=0)]
@@ -98,3 +99,5 @@ class Train(Section):
     """How the learning rates change over the run."""
     clip: float | None = Field(default=None, gt=0)
     """Largest norm of the gradient; none by default."""
+    recovery: Recovery = Recovery()
+    """What is done about a batch whose loss or gradient is not a number, or spikes: stop, skip or rollback."""

@@ -136,9 +136,11 @@ class CheckpointStore:
         last: int = 2,
         best: int = 1,
         every: int | None = None,
+        back: int | None = None,
         on_bad: OnBad = lambda error, path: None,
     ) -> Sequence[Checkpoint]:
-        """Remove what is neither among the last, nor the best, nor an `every`-th step; return what went.
+        """Remove what is neither among the last, nor the best, nor an `every`-th step, nor the last `back`-th; return
+        what went.
 
         Only intact checkpoints count, and the last two of these stay whatever is asked, as do those that other
         runs came from. Manifests of removed ones stay in `pruned/`, so that lineage is never lost.
@@ -149,12 +151,34 @@ class CheckpointStore:
                 good.append(self._good(folder))
             except CorruptCheckpoint as error:
                 on_bad(error, self._set_aside(folder))
-        keep = to_keep(good, last=last, best=best, every=every)
+        keep = to_keep(good, last=last, best=best, every=every, back=back)
         needed = {child.checkpoint for child in children(self.run)}
         removed = [item for item in good if item.step not in keep and item.id not in needed]
         for checkpoint in removed:
             self._remove(checkpoint)
         return removed
+
+    def go_back(self, step: int) -> Checkpoint:
+        """The intact checkpoint of this step, with all later ones removed, from the newest on: a kill in between
+        leaves a run that comes to the same point again. Their manifests stay, as in `prune`.
+
+        Raises StoreError, with nothing removed, where it isn't there or other runs came from later ones, and
+        CorruptCheckpoint.
+        """
+        folder = self.path / f"step-{step:08d}"
+        if not folder.is_dir():
+            raise StoreError(f"{self.run} should go back to step {step}, and has no checkpoint of it.")
+        checkpoint = self._good(folder, again=True)
+        later = [item for item in self.list() if item.step > step]
+        for child in children(self.run):
+            if child.checkpoint in {item.id for item in later}:
+                raise StoreError(
+                    f"{self.run} should go back to step {step}, and {child.run} came from a later checkpoint of it, "
+                    "which would go. Train on with --as NEW_NAME, or remove that run."
+                )
+        for item in reversed(later):
+            self._remove(item)
+        return checkpoint
 
     def discard(self) -> None:
         """Remove every checkpoint that no other run came from. The manifests stay, as in `prune`."""

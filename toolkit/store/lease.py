@@ -22,6 +22,8 @@ RECENT = 60.0
 """Seconds: a heartbeat from another host is worth waiting on if it is no older."""
 PATIENCE = 15.0
 """Seconds to watch for the next heartbeat of a holder on another host before its lease is taken over."""
+DROPPED_SECONDS = 2.0
+"""For a child of a holder that is gone to drop its lock."""
 
 _held: set[int] = set()
 
@@ -79,7 +81,8 @@ def hold(run: RunFolder, patience: float = PATIENCE) -> Iterator[Lease]:
         finally:
             now = read_holder(run)
             if now is not None and now.nonce == lease.holder.nonce:
-                run.lease.unlink(missing_ok=True)
+                with suppress(OSError):  # a lease whose process is gone is taken over
+                    run.lease.unlink(missing_ok=True)
     finally:
         if descriptor in _held:  # not in a forked child that leaves the block on its way out
             _held.discard(descriptor)
@@ -96,6 +99,8 @@ def read_holder(run: RunFolder) -> Holder | None:
 
 
 def _lock(run: RunFolder) -> int:
+    # A child that a killed holder had just forked has its lock for a moment, until it drops it.
+    end = time.monotonic() + DROPPED_SECONDS
     while True:
         descriptor = os.open(run.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
@@ -105,7 +110,10 @@ def _lock(run: RunFolder) -> int:
         except BlockingIOError:
             os.close(descriptor)
             holder = read_holder(run)
-            raise RunHeld(_held_by(run, holder)) from None
+            if holder is None or holder.process.alive() is not False or time.monotonic() > end:
+                raise RunHeld(_held_by(run, holder)) from None
+            time.sleep(0.01)
+            continue
         except FileNotFoundError:
             pass
         # The file was replaced between opening and locking: this lock guards nothing.

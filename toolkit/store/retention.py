@@ -24,10 +24,15 @@ def by_merit(checkpoints: Sequence[Checkpoint]) -> list[Checkpoint]:
     return sorted(scored, key=lambda item: (sign * item.metrics[metric], -item.step))
 
 
-def to_keep(good: Sequence[Checkpoint], *, last: int, best: int, every: int | None) -> set[int]:
-    """Steps to keep of the good checkpoints: the last ones, the best ones, each `every`-th step."""
+def to_keep(
+    good: Sequence[Checkpoint], *, last: int, best: int, every: int | None, back: int | None = None
+) -> set[int]:
+    """Steps to keep of the good checkpoints: the last ones, the best ones, each `every`-th step, and the last
+    `back`-th, which a rollback goes to."""
     steps = sorted(item.step for item in good)
+    points = [step for step in steps if back and step % back == 0]
     return {
+        *points[-1:],
         *steps[-max(last, ALWAYS) :],
         *(item.step for item in by_merit(good)[:best]),
         *(step for step in steps if every and step % every == 0),
