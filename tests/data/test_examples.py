@@ -184,5 +184,5 @@ def test_a_pair_is_cut_the_longer_one_first(first: str, second: str) -> None:
     fits = sum(map(len, ids)) <= 28
     encoded = short.encode([first, second])
     assert encoded.cut != fits
-    assert len(encoded.inputs) == (sum(map(len, ids)) + 2 if fits else 30)
-    assert whole.encode([first, second]).inputs == [whole.fill, *ids[0], whole.fill, *ids[1]]
+    assert len(encoded.fields["inputs"]) == (sum(map(len, ids)) + 2 if fits else 30)
+    assert whole.encode([first, second]).fields["inputs"] == [whole.fill, *ids[0], whole.fill, *ids[1]]

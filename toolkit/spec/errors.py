@@ -49,11 +49,11 @@ def listing(names: Iterable[str], word: str = "or") -> str:
     return f"{', '.join(most)} {word} {last}" if most else last
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that `name` was probably meant to be."""
+def nearest(name: str, known: Iterable[object]) -> str | None:
+    """The known name that `name` was probably meant to be; what is no name among them is left out."""
     if len(name) > 64:
         return None
-    spellings = {other.casefold(): other for other in known}
+    spellings = {other.casefold(): other for other in known if isinstance(other, str)}
     near = get_close_matches(name.casefold().replace("-", "_"), spellings, n=1, cutoff=0.6)
     return spellings[near[0]] if near else None
 

@@ -91,13 +91,6 @@ def as_text(value: object, text_key: str, origin: str) -> str:
         return ""
     if not isinstance(value, str):
         raise DataError(origin, f'"{text_key}" holds {type(value).__name__}, not text')
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        half = f"\\u{ord(value[error.start]):04x}"
-        raise DataError(
-            origin, f'"{text_key}" has half of a character ({half}) at place {error.start + 1}'
-        ) from None
     return value
 
 
