@@ -40,7 +40,8 @@ class Terminal:
         self.began = time.monotonic()
         self.pid, self.descriptor = pty.fork()
         if self.pid == 0:
-            known = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "COLORTERM", "TK_RUNS")}
+            own = ("NO_COLOR", "COLORTERM", "TK_RUNS", "COLUMNS", "LINES")
+            known = {k: v for k, v in os.environ.items() if k not in own}
             defaults = {
                 "TERM": "xterm-256color",
                 "PYTHONPATH": str(ROOT),

@@ -23,6 +23,8 @@ CPU = 0.015
 SECONDS = 10.0
 ROUNDS = 4
 """The least of so many counts: what others do on the machine makes the same work take longer, never shorter."""
+SHARED = 1.6
+"""Times as long as it may take where other processes had more than half of the machine all along."""
 
 
 @pytest.fixture
@@ -64,20 +66,22 @@ def test_bytes_and_processor_time_are_within_the_budget(busy: Path, arguments: t
         if "runs" in arguments:
             end = time.monotonic() + 30
             while sum("/pretrain " in row[:30] for row in screen_of(terminal.received, 200, 50)) < 20:
-                assert time.monotonic() < end, "not all runs came onto the screen"
+                assert time.monotonic() < end, "\n".join(screen_of(terminal.received, 200, 50))
                 terminal.read(2)
             shown = screen_of(terminal.received, 200, 50)
             assert any("train/loss" in row and "perf/tokens_per_second" in row for row in shown)
             assert all(any(f" gpu{gpu}  █" in row for row in shown) for gpu in range(8))
-        used = []
+        used, others = [], []
         for _ in range(ROUNDS):
             before = terminal.cpu_seconds()
+            psutil.cpu_percent()
             sent = terminal.read(SECONDS)
             used.append((terminal.cpu_seconds() - before) / SECONDS)
+            others.append(psutil.cpu_percent() / 100)
             assert 0 < len(sent) / SECONDS <= BUDGET
             if used[-1] <= CPU:
                 break
-        assert min(used) <= CPU
+        assert min(used) <= (SHARED * CPU if min(others) > 0.5 else CPU)
     finally:
         terminal.kill()
 
