@@ -140,7 +140,8 @@ def disturb(bench: Bench, count: int, names: tuple[str, ...], seed: int) -> None
 
 def rank_kills(bench: Bench, count: int, seed: int) -> None:
     rng = random.Random(seed)
-    options = ("--nproc", "2", "train.duration=40 steps")
+    steps = 200
+    options = ("--nproc", "2", f"train.duration={steps} steps")
     bench.run("whole", *options)
     hits, runs = 0, 0
     while hits < count:
@@ -149,8 +150,10 @@ def rank_kills(bench: Bench, count: int, seed: int) -> None:
         while True:
             process = bench.start(name, *options)
             if hits < count:
-                time.sleep(rng.uniform(2.0, 9.0))
-                with suppress(StopIteration):  # no rank has begun yet
+                # From the start of the ranks, by the step that the run has come to and a moment more.
+                bench.wait_for_step(name, rng.randrange(steps), process)
+                time.sleep(rng.uniform(0, 0.2))
+                with suppress(StopIteration):  # the run is over
                     kill(bench.rank(name, rng.choice((0, 1))).pid)
             printed = process.communicate(timeout=120)[0]
             if process.returncode == 0:
