@@ -327,6 +327,10 @@ def test_it_quits(desk: Desk) -> None:
         tell(look(Path("runs")), story)
 
 
+def test_the_page_of_keys_has_its_columns() -> None:
+    assert [key.id for key in KEYS if len(key.help) > 43] == []
+
+
 def test_every_key_is_named_once() -> None:
     assert len({key.id for key in KEYS}) == len(KEYS)
     taken: dict[tuple[str, str], str] = {}

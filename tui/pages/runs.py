@@ -214,7 +214,8 @@ def _details(desk: Desk, run: Watched) -> list[Line]:
     if run.status and run.status.attempt > 1:
         facts.append(("attempt", str(run.status.attempt)))
     if run.best:
-        facts.append(("best", f"{run.best[0]:.4f} at step {run.best[1]}"))
+        metric = run.status.best.metric if run.status and run.status.best else run.validation_tag or ""
+        facts.append((f"best {metric.rpartition('/')[2]}", f"{run.best[0]:.4f} at step {run.best[1]}"))
     if run.step_seconds:
         facts.append(("step time", f"{run.step_seconds:.3g} s"))
     for tag in ("val/bits_per_byte", "train/lr", "train/grad_norm", "perf/data_wait_seconds"):
