@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tui.lines import Line, Span, beside, clip, fit, line, pad, safe
-from tui.pages.curves import chart_lines
+from tui.pages.curves import chart_lines, follow
 from tui.pages.frame import state_span
 from tui.pages.strip import host_strip
 from tui.pages.table import Column, choose, head, row, scrolled
@@ -80,6 +80,7 @@ _rows: dict[str, tuple[object, Line]] = {}
 def _lower(desk: Desk, current: Watched, columns: int, rows: int) -> list[Line]:
     tag = current.loss_tag or "loss"
     runs = desk.overlaid()
+    follow(desk)
     if columns < 120:
         return chart_lines(desk, tag, runs, (columns, rows))
     tags = [tag]
