@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from tui.keys import KEYS, spelled
-from tui.lines import Line, fill
+from tui.lines import Line, fill, spelled_out
 from tui.pages.frame import ROWS, footer, header
 from tui.state import Desk, Page
 
@@ -21,7 +21,9 @@ def compose(desk: Desk, columns: int, rows: int, keys: list[tuple[str, str]] | N
     lines = [header(desk, columns), *page, *([()] * (height - len(page)))]
     if keys is not None:
         lines.append(footer(desk, keys, columns))
-    return fill(lines, rows, columns)
+    lines = fill(lines, rows, columns)
+    # A character that the output can't encode would be written as an escape of several cells.
+    return [spelled_out(item) for item in lines] if desk.marker == "ascii" else lines
 
 
 def shown_keys(desk: Desk, keymap: dict[str, str]) -> list[tuple[str, str]]:

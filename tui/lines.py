@@ -13,6 +13,21 @@ _WIDER = re.compile("[^\x00-\u02ff\u2010-\u25ff\u2800-\u28ff]")
 """What may take another number of cells than one."""
 
 
+_PLAINER = {
+    "…": "~",
+    "·": ".",
+    "°": " ",
+    "←": "<",
+    "→": ">",
+    "×": "x",
+    "–": "-",
+    "—": "-",
+    "│": "|",
+    "─": "-",
+}
+"""What stands for a character where the terminal has ASCII alone. Others become `?`."""
+
+
 class Span(NamedTuple):
     """Text in a style: names of `styles.STYLES`, parted by spaces; the last wins."""
 
@@ -109,6 +124,19 @@ def beside(blocks: Iterable[tuple[Sequence[Line], int]], height: int, gap: str =
 def safe(text: str) -> str:
     """Text from a file, fit to be shown: what could drive the terminal is written as an escape."""
     return sanitize(text)
+
+
+def spelled_out(spans: Line) -> Line:
+    """The line in ASCII, each character in as many cells as before."""
+    return tuple(span if span.text.isascii() else Span(_ascii(span.text), span.style) for span in spans)
+
+
+@lru_cache(maxsize=1024)
+def _ascii(text: str) -> str:
+    return "".join(
+        character if character.isascii() else _PLAINER.get(character, "?") * cell_len(character)
+        for character in text
+    )
 
 
 def plain(lines: Iterable[Line]) -> str:

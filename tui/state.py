@@ -75,6 +75,7 @@ class Desk:
     """Whether that chart has the whole screen."""
     pinned_tags: set[str] = field(default_factory=set)
 
+    hardware_top: int = 0
     compare_top: int = 0
     log_filter: str = ""
     log_top: int | None = None

@@ -1,6 +1,7 @@
 """Text files that grow, read from their end: the console log, and what the model wrote."""
 
 import json
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,14 +21,16 @@ class TextTail:
     """Whether the file's beginning was left out."""
     _offset: int = 0
     _rest: bytes = b""
+    _inode: int = 0
 
     def poll(self) -> bool:
         """Read what is new; whether there was anything."""
         try:
             with self.path.open("rb") as file:
-                size = file.seek(0, 2)
-                if size < self._offset:  # another file of its name
-                    self.lines, self._offset, self._rest = [], 0, b""
+                size, inode = file.seek(0, 2), os.fstat(file.fileno()).st_ino
+                if size < self._offset or inode != self._inode:  # another file of its name
+                    self.lines, self._offset, self._rest, self._inode = [], 0, b"", inode
+                    self.cut = False
                 if size == self._offset:
                     return False
                 if size - self._offset > TAIL:

@@ -173,12 +173,12 @@ class Watched:
         return self.status.metrics.get(tag) if self.status else None
 
     def amount(self, tag: str) -> tuple[int, int]:
-        """Of the metric's points and of its lost parts: what is drawn anew when it changes."""
+        """Of the metric's points, and of its beginnings anew and lost parts: it is drawn anew when they change."""
         series = self.series.get(tag)
         if series is None:
             points = self.points(tag)
-            return (0, 0) if points is None else (len(points.steps), 0)
-        return len(series), len(series.lost)
+            return (0 if points is None else len(points.steps)), self.tail.restarts << 20
+        return len(series), self.tail.restarts << 20 | len(series.lost)
 
     @property
     def tags(self) -> list[str]:

@@ -96,3 +96,12 @@ def test_how_documents_travel_is_no_change_of_the_result() -> None:
         ("data.sources.0.streaming", False),
         ("data.sources.0.split", True),
     ]
+
+
+def test_what_is_done_with_bad_rows_is_no_change_of_the_result() -> None:
+    before = {"finetune": {"chat": {"on_bad_row": "stop", "epochs": 1}}}
+    after = {"finetune": {"chat": {"on_bad_row": "skip", "epochs": 2}}}
+    assert {change.key: change.identity for change in diff_specs(before, after)} == {
+        "finetune.chat.on_bad_row": False,
+        "finetune.chat.epochs": True,
+    }

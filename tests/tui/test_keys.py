@@ -15,7 +15,7 @@ from tui.app import DashApp
 from tui.dialogs import Ask, Help, Sure
 from tui.keys import KEYS
 from tui.lines import plain
-from tui.state import PAGES, WEIGHTS, Desk
+from tui.state import PAGES, WEIGHTS, X_AXES, Desk
 
 Story = Callable[[DashApp, Pilot[int], Desk], Awaitable[None]]
 
@@ -197,6 +197,27 @@ def test_keys_of_the_curves(desk: Desk, page: str, tmp_path: Path) -> None:
     tell(desk, story)
 
 
+@pytest.mark.parametrize("page", ["1", "2"])
+@pytest.mark.parametrize("axis", range(len(X_AXES)), ids=X_AXES)
+def test_a_zoom_follows_what_is_new_on_every_axis(desk: Desk, live: LiveRun, page: str, axis: int) -> None:
+    async def story(app: DashApp, pilot: Pilot[int], desk: Desk) -> None:
+        desk.at = "wide/pretrain"
+        await pilot.press("space", page, *"x" * axis, "z", "z")
+        assert desk.x_range is not None
+        before = desk.x_range
+        live.advance(400, wall=time.time() + 1e6)
+        desk.library.read()
+        app.draw()
+        assert desk.x_range[0] > before[0]
+        assert desk.x_range[1] - desk.x_range[0] == pytest.approx(before[1] - before[0])
+        await pilot.press("f")
+        assert "not following" in plain(app.canvas.lines[-1:])
+        await pilot.press("y")
+        assert "not following" not in plain(app.canvas.lines[-1:])
+
+    tell(desk, story)
+
+
 def test_a_run_is_asked_and_stopping_is_confirmed(desk: Desk, live: LiveRun) -> None:
     async def story(app: DashApp, pilot: Pilot[int], desk: Desk) -> None:
         desk.at = "wide/pretrain"
@@ -325,6 +346,10 @@ def test_it_quits(desk: Desk) -> None:
             assert not app.is_running
 
         tell(look(Path("runs")), story)
+
+
+def test_the_page_of_keys_has_its_columns() -> None:
+    assert [key.id for key in KEYS if len(key.help) > 43] == []
 
 
 def test_every_key_is_named_once() -> None:

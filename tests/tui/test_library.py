@@ -205,6 +205,36 @@ def test_a_resumed_run_is_one_clean_curve_with_a_lost_part(tmp_path: Path) -> No
     assert [(trace.style, len(trace.x)) for trace in chart.traces] == [("lost", 20), ("series0", 100)]
 
 
+def test_what_was_replaced_is_read_anew(tmp_path: Path) -> None:
+    """A run by `tk run --replace`, a log by whoever wrote it again: nothing of the old one stays."""
+    finished_run(tmp_path, "run", 0, steps=100)
+    old = EventWriter(tmp_path / "log")
+    for step in range(100):
+        old.scalars(step, {"loss": 5.0})
+    old.close()
+    first = old.path.rename(old.path.with_name("events.out.tfevents.1.first"))
+    desk = look(tmp_path)
+    for page in PAGES:
+        desk.page = page
+        compose(desk, 120, 40)
+    (tmp_path / "run/pretrain").rename(tmp_path / "run/.old")
+    finished_run(tmp_path, "run", 1, steps=60)
+    first.unlink()
+    new = EventWriter(tmp_path / "log")
+    for step in range(10):
+        new.scalars(step, {"loss": 1.0})
+    new.close()
+    desk.library.read()
+    for name, tag, length in (("run/pretrain", "train/loss", 60), ("log", "loss", 10)):
+        run = desk.library.runs[name]
+        assert len(run.series[tag]) == length
+        assert run.series[tag].lost == []
+        assert len(desk.smoother(run, tag).update(run.series[tag].values)) == length
+    for page in PAGES:
+        desk.page = page
+        compose(desk, 120, 40)
+
+
 def test_a_child_waits_for_its_parent(tmp_path: Path) -> None:
     import json
 

@@ -50,7 +50,17 @@ def test_make_the_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     desk = look(Path(folder.name))
     desk.local.sample()
     desk.at = next((run.name for run in desk.library.active), desk.at)
-    desk.lineage_at = 3
+    desk.lineage.update()
+    desk.lineage.at = last_of_a_child(desk)
     PICTURES.mkdir(exist_ok=True)
     for page, text in drawn(desk).items():
+        assert str(folder.parent) not in text
         (PICTURES / f"{page}.svg").write_text(text)
+
+
+def last_of_a_child(desk: Desk) -> int:
+    """The newest checkpoint of the first run that comes from another: it has an ancestry to show."""
+    rows = [row for _, row in desk.lineage.rows]
+    places = [at for at, row in enumerate(rows) if row.run and row.run.parent and row.checkpoint]
+    first = [at for at in places if rows[at].run is rows[places[0]].run]
+    return first[-1] if first else 0

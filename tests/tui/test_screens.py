@@ -1,11 +1,16 @@
 """Golden text of every screen. `TK_GOLDEN=write pytest tests/tui/test_screens.py` writes it anew."""
 
 import os
+from collections import deque
 from pathlib import Path
 
 import pytest
 from conftest import look
+from worlds import WALL, LiveRun, finished_run
 
+from toolkit.plan.devices import GPUProcess
+from toolkit.store.events import append_event
+from toolkit.store.health import Health
 from tui.compose import compose, shown_keys
 from tui.lines import Line, plain, width
 from tui.plot.raster import Marker
@@ -76,9 +81,16 @@ def test_any_size_is_filled_exactly(live: object, marker: Marker) -> None:
 
 def test_ascii_is_ascii(live: object) -> None:
     desk = look(Path("runs"), "ascii")
-    for page in ("runs", "charts", "hardware"):
-        drawn_text = plain(drawn(desk, page, 100, 30))
-        assert {character for character in drawn_text if not character.isascii()} <= {"…", "°"}
+    run = desk.library.runs["gpt_small/pretrain"]
+    run.name = "gpt_small/a_name_that_is_cut_\u65e5\u672c"
+    with run.folder.console.open("a") as log:  # type: ignore[union-attr]
+        log.write("caf\u00e9 \u65e5\u672c \U0001f600\n")
+    for page in PAGES:
+        for size in SIZES:
+            lines = drawn(desk, page, *size)
+            assert plain(lines).isascii(), page
+            assert {width(line) for line in lines} == {size[0]}
+    assert "caf? ???? ??" in plain(drawn(desk, "log", 80, 24))
 
 
 def test_text_from_files_can_not_drive_the_terminal(desk: Desk) -> None:
@@ -98,3 +110,66 @@ def test_text_from_files_can_not_drive_the_terminal(desk: Desk) -> None:
             assert "\u202e" not in text
             assert "\x9b" not in text
     assert r"\x1b]0;owned\x07" in plain(drawn(desk, "log", 200, 50))
+
+
+def test_every_condition_is_counted_even_in_a_narrow_terminal(desk: Desk) -> None:
+    runs = list(desk.library.runs.values())
+    for run, condition in zip(runs, ("running", "stopped", "finished", "hung", "dead"), strict=True):
+        run.health = Health(condition)  # type: ignore[arg-type]
+    assert "1 running 1 stopped 1 hung 1 dead 1 finished" in plain(drawn(desk, "runs", 120, 40)[:1])
+    assert "1● 1■ 1◍ 1✗ 1✓" in plain(drawn(desk, "runs", 80, 24)[:1])
+    desk.slow_link = desk.readonly = True
+    assert "slow link readonly" in plain(drawn(desk, "runs", 80, 24)[:1])
+
+
+def test_what_changes_the_result_is_marked_stage_by_stage(live: object) -> None:
+    for name, seed, epochs in (("one", 1, 1), ("two", 1, 2)):
+        targets = {"chat": {"duration": f"{epochs} epochs", "on_bad_row": "stop" if epochs > 1 else "skip"}}
+        for stage in ("pretrain", "chat"):
+            run = finished_run(Path("runs"), name, 0, steps=5, stage=stage)
+            append_event(run, "created", spec={"name": name, "seed": seed, "finetune": targets})
+    desk = look(Path("runs"))
+
+    def differing(*names: str) -> list[str]:
+        desk.selected = set(names)
+        rows = plain(drawn(desk, "compare", 120, 40)[2:]).split("METRICS")[0]
+        return [row[:34].strip() for row in rows.splitlines()[1:] if row]
+
+    assert differing("one/chat", "two/chat") == [
+        "* finetune.chat.duration",
+        "finetune.chat.on_bad_row",
+        "name",
+    ]
+    assert "* finetune.chat.duration" not in differing("one/pretrain", "two/pretrain")
+    assert differing("one/pretrain", "one/chat") == ["* stage", "* target.duration", "target.on_bad_row"]
+
+
+@pytest.mark.parametrize("size", [(80, 24), (200, 50)])
+def test_eight_gpus_have_a_line_each_where_more_does_not_fit(tmp_path: Path, size: tuple[int, int]) -> None:
+    run = LiveRun(tmp_path, "big", 0)
+    run.advance(50, gpus=8)
+    desk = look(tmp_path)
+    desk.local._history = {
+        name: deque([(WALL, value)])
+        for gpu in range(8)
+        for name, value in (
+            (f"gpu{gpu}/utilization", 0.5),
+            (f"gpu{gpu}/power_watts", 300.0),
+            (f"gpu{gpu}/throttle", 8.0),
+        )
+    }
+    desk.local.processes = [GPUProcess(gpu, 100 + gpu, "python", 2**30) for gpu in range(8)]
+    desk.page = "hardware"
+    seen = ""
+    for _ in range(3):
+        text = plain(compose(desk, *size))
+        seen += text
+        if "more lines" not in text:
+            break
+        desk.hardware_top += size[1] - 6
+    run.close()
+    assert seen.count("50 %") >= 8
+    assert seen.count("slowed") >= 8
+    assert f"gpu7  {107:>8}" in seen
+    assert "this machine" in seen
+    assert "as big/pretrain saw it" in seen

@@ -8,9 +8,12 @@ NOT_IDENTITY = ("name", "description", "run")
 
 
 def changes_identity(key: str) -> bool:
-    """Whether a dotted key is part of the fingerprint. How documents of a source travel is not."""
+    """Whether a dotted key is part of the fingerprint. How documents of a source travel is not, nor what is
+    done with rows that can't be read."""
     steps = key.split(".")
-    return steps[0] not in NOT_IDENTITY and not (steps[0] == "data" and steps[-1] == "streaming")
+    if steps[0] in NOT_IDENTITY or steps[-1] == "on_bad_row":
+        return False
+    return not (steps[0] == "data" and steps[-1] == "streaming")
 
 
 class Change(NamedTuple):

@@ -164,6 +164,8 @@ class EventTail:
         self.folder = folder
         self._nested = hosts
         self._hosts: dict[str, _Host] = {"": _Host()}
+        self.restarts = 0
+        """How often everything was read anew, as files were gone or shorter than what was read of them."""
 
     @property
     def series(self) -> dict[str, Series]:
@@ -188,6 +190,12 @@ class EventTail:
             if not found:
                 continue
             host = self._hosts.setdefault(name, _Host())
+            sizes = dict(found)
+            if any(sizes.get(path, -1) < offset for path, offset in host.offsets.items()):
+                # Other files than were read: the run was replaced, or its log written anew.
+                changed.update(f"{name}/{tag}" if name else tag for tag in host.series)
+                host = self._hosts[name] = _Host()
+                self.restarts += 1
             for path, size in found:
                 if size > host.offsets.get(path, 0):
                     tags = self._read(host, path, size)

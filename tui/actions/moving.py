@@ -47,6 +47,9 @@ class Moving(Shown):
             across, down = self._grid()
             self._move_tag(screens * across * down)
             self.draw()
+        elif self.desk.page == "hardware":
+            self.desk.hardware_top = max(0, self.desk.hardware_top + screens * height)
+            self.draw()
         else:
             self.action_move(screens * height)
 

@@ -1,10 +1,12 @@
 """The app as far as every key needs it: the desk, the lines it is drawn in, a line of text asked for."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from rich.console import RenderableType
 from textual._compositor import ChopsUpdate
+from textual.actions import ActionParseResult
 from textual.app import App
+from textual.dom import DOMNode
 from textual.message import Message
 from textual.screen import Screen
 
@@ -52,6 +54,17 @@ class Shown(App[int]):
         columns, rows = self.canvas.size
         if columns and rows:
             self.canvas.show(compose(self.desk, columns, rows, shown_keys(self.desk, self.user_keymap)))
+
+    async def run_action(
+        self,
+        action: "str | ActionParseResult",
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Carry out a key's action. What was said before is over with it; escape is for that, too."""
+        if default_namespace is self and action != "go_back":
+            self.desk.note = ""
+        return await super().run_action(action, default_namespace, namespaces)
 
     def say(self, text: str) -> None:
         """Say something in the last line, until the next key."""

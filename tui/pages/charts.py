@@ -4,7 +4,7 @@ import math
 
 from tui.filters import BadFilter, match_names
 from tui.lines import Line, beside, fill, line, safe
-from tui.pages.curves import chart_lines
+from tui.pages.curves import chart_lines, follow
 from tui.state import Desk
 
 LEAST_COLUMNS, LEAST_ROWS = 38, 9
@@ -34,7 +34,7 @@ def draw_charts(desk: Desk, columns: int, rows: int) -> list[Line]:
         return fill([(), line(f"  No metric {what} yet.")], rows, columns)
     if desk.tag not in tags:
         desk.tag = tags[0]
-    _follow(desk)
+    follow(desk)
     status = line((_status(desk, len(tags)), "dim"))
     if desk.alone:
         return [*chart_lines(desk, desk.tag, runs, (columns, rows - 1)), status]
@@ -57,16 +57,6 @@ def draw_charts(desk: Desk, columns: int, rows: int) -> list[Line]:
 def grid(columns: int, rows: int) -> tuple[int, int]:
     """How many charts side by side, and how many below each other."""
     return max(1, columns // LEAST_COLUMNS if columns < 160 else columns // 60), max(1, rows // LEAST_ROWS)
-
-
-def _follow(desk: Desk) -> None:
-    """Slide the zoom to the newest point."""
-    if desk.x_range is None or not desk.follow or desk.x_axis not in ("step",):
-        return
-    newest = max((float(run.step or 0) for run in desk.overlaid()), default=0.0)
-    wide = desk.x_range[1] - desk.x_range[0]
-    if newest > desk.x_range[1]:
-        desk.x_range = newest - wide * 0.95, newest + wide * 0.05
 
 
 def _status(desk: Desk, count: int) -> str:

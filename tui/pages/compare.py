@@ -55,19 +55,42 @@ def _specs(runs: Sequence[Watched], label: int, wide: int) -> list[Line]:
     known = [run for run in runs if run.spec]
     if len(known) < 2:
         return [line(("SPEC", "bold")), line(("  not known of these runs", "dim"))]
+    views = _views(known)
     keys: dict[str, bool] = {}
     for other in known[1:]:
-        for change in diff_specs(known[0].spec, other.spec):
-            keys[change.key] = changes_identity(change.key)
+        for change in diff_specs(views[known[0].name], views[other.name]):
+            keys[change.key] = changes_identity(change.key) and _ours(change.key, known)
     lines = [line(("SPEC", "bold"), ("  * changes the result", "dim"))]
     for key, identity in sorted(keys.items(), key=lambda pair: not pair[1]):
-        values = [_value(_at(run.spec, key)) if run.spec else "?" for run in runs]
+        values = [_value(_at(views[run.name], key)) if run.spec else "?" for run in runs]
         lines.append(
             _row(("* " if identity else "  ") + key, values, label, wide, style="" if identity else "dim")
         )
     if not keys:
         lines.append(line(("  equal", "dim")))
     return lines
+
+
+def _views(runs: Sequence[Watched]) -> dict[str, Mapping[str, Any]]:
+    """The specs by run; of several stages, each with its own target and without those of the others."""
+    if len({_stage(run) for run in runs}) == 1:
+        return {run.name: run.spec for run in runs}
+    views: dict[str, Mapping[str, Any]] = {}
+    for run in runs:
+        shared = {key: value for key, value in run.spec.items() if key != "finetune"}
+        target = _at(run.spec, f"finetune.{_stage(run)}")
+        views[run.name] = {"stage": _stage(run), **shared, **({"target": target} if target else {})}
+    return views
+
+
+def _ours(key: str, runs: Sequence[Watched]) -> bool:
+    """Whether a key of a spec has a part in these runs: the targets of other stages have none."""
+    parts = key.split(".")
+    return parts[0] != "finetune" or any(parts[1:2] == [_stage(run)] for run in runs)
+
+
+def _stage(run: Watched) -> str:
+    return run.folder.stage if run.folder else ""
 
 
 def _metrics(runs: Sequence[Watched], label: int, wide: int) -> list[Line]:

@@ -105,6 +105,26 @@ def along(desk: Desk, run: Watched, points: Points) -> Numbers:
     return points.steps
 
 
+def follow(desk: Desk) -> None:
+    """Slide the zoom to the newest point."""
+    if desk.x_range is None or not desk.follow:
+        return
+    begin, end = desk.x_range
+    newest = max((_newest(desk, run) for run in desk.overlaid()), default=-math.inf)
+    if newest > end:
+        wide = end - begin
+        desk.x_range = newest - wide * 0.95, newest + wide * 0.05
+
+
+def _newest(desk: Desk, run: Watched) -> float:
+    """Where a run's curves end."""
+    points = run.points(run.loss_tag or "")
+    if points is None:
+        return -math.inf
+    last = Points(points.steps[-1:], points.wall[-1:], points.values[-1:])
+    return float(along(desk, run, last)[-1])
+
+
 def marks_of(desk: Desk, run: Watched, tag: str) -> list[Mark]:
     """Checkpoints and resumes on the curves of a run's losses; alerts on that of its training."""
     if run.points(tag) is None or "loss" not in tag.lower():

@@ -1,12 +1,15 @@
 """What surrounds every screen: the tabs above, a note and the keys below."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 from tui.lines import Line, Span, clip, clip_left, fit, line, safe, width
 from tui.state import PAGES, TITLES, Desk, Page
 from tui.styles import ASCII_SIGNS, STATES
 from tui.watched import Watched
 
+URGENCY = ("dim", "done", "good", "warn", "bad")
+"""Styles of what the header counts, those that give way first in front."""
 ROWS = 2
 """Lines that the frame takes."""
 
@@ -31,20 +34,30 @@ def header(desk: Desk, columns: int) -> Line:
         style = "tab" if page == desk.page else ""
         tabs += [Span(f" {index} {TITLES[page]} ", style)]
     counts: Counter[str] = Counter(run.health.condition for run in list(desk.library.runs.values()))
-    right: list[Span] = []
-    if desk.slow_link:
-        right.append(Span(" slow link", "warn"))
-    if desk.readonly:
-        right.append(Span(" readonly", "dim"))
-    for condition, (_, style) in STATES.items():
-        if counts[condition]:
-            right.append(Span(f" {counts[condition]} {condition}", style))
+    marks = [Span(" slow link", "warn")] * desk.slow_link + [Span(" readonly", "dim")] * desk.readonly
     left = columns - width(tuple(tabs))
+    told = _told(desk, counts, short=False)
+    if width((*marks, *told)) > left:
+        told = _told(desk, counts, short=True)
+    while told and width((*marks, *told)) > left:
+        # What is wrong is told longest.
+        told.remove(min(reversed(told), key=lambda span: URGENCY.index(span.style)))
+    right = [*marks, *told]
     while right and width(tuple(right)) > left:
         right.pop()
     room = left - width(tuple(right))
     place = f" {clip_left(safe(str(desk.library.root)), room - 2)}" if room > 8 else ""
     return fit((*tabs, Span(place, "dim"), Span(" " * (room - width(place))), *right), columns)
+
+
+def _told(desk: Desk, counts: Mapping[str, int], *, short: bool) -> list[Span]:
+    """How many runs are in which condition; in short by their signs, as the table has them."""
+    told: dict[tuple[str, str], int] = {}
+    for condition, (_, style) in STATES.items():
+        word = sign(desk, condition) if short else f" {condition}"
+        if counts[condition]:
+            told[word, style] = told.get((word, style), 0) + counts[condition]
+    return [Span(f" {count}{word}", style) for (word, style), count in told.items()]
 
 
 def tab_at(column: int) -> Page | None:

@@ -1,6 +1,6 @@
 """Hardware: GPUs, processor, memory, disk and network, now and over time; this machine's or a run's own."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -13,22 +13,36 @@ from tui.watched import Watched
 
 SAMPLES = 8
 """In a cell of a history."""
+WIDE = 140
+"""Columns from which a GPU in one line has its history, too."""
 Lookup = Callable[[str], Points | None]
 
 
 def draw_hardware(desk: Desk, columns: int, rows: int) -> list[Line]:
+    lines = _blocks(desk, columns, short=False)
+    if len(lines) > rows:
+        lines = _blocks(desk, columns, short=True)
+    desk.hardware_top = max(0, min(desk.hardware_top, len(lines) - rows))
+    left = len(lines) - desk.hardware_top - rows
+    shown = lines[desk.hardware_top : desk.hardware_top + rows]
+    if left > 0:
+        shown[-1] = line((f"   … {left + 1} more lines, by page down", "dim"))
+    return fill(shown, rows, columns)
+
+
+def _blocks(desk: Desk, columns: int, *, short: bool) -> list[Line]:
+    """Everything there is to tell; in short with a line for each GPU."""
     run = desk.current()
-    blocks = [_machine(desk, "this machine", desk.local.points, columns, names=desk.local.names)]
+    blocks = [_machine(desk, "this machine", desk.local.points, columns, names=desk.local.names, short=short)]
     if desk.local.missing:
         blocks[0].insert(1, line((f"   GPUs: {safe(desk.local.missing)}", "dim")))
     if run is not None:
         for host in _hosts(run):
             prefix = f"{host}/system/" if host else "system/"
             title = f"as {safe(run.name)} saw it" + (f" on {safe(host)}" if host else "")
-            blocks.append(_machine(desk, title, _lookup(run, prefix), columns, names=[]))
+            blocks.append(_machine(desk, title, _lookup(run, prefix), columns, names=[], short=short))
     blocks.append(_processes(desk))
-    lines = [row for block in blocks for row in ([*block, ()] if block else [])]
-    return fill(lines, rows, columns)
+    return [row for block in blocks for row in ([*block, ()] if block else [])][:-1]
 
 
 def _hosts(run: Watched) -> list[str]:
@@ -49,14 +63,20 @@ def _below(points: Lookup, prefix: str) -> Lookup:
     return lambda name: points(prefix + name)
 
 
-def _machine(desk: Desk, title: str, points: Lookup, columns: int, names: list[str]) -> list[Line]:
+def _machine(
+    desk: Desk, title: str, points: Lookup, columns: int, names: list[str], *, short: bool
+) -> list[Line]:
     lines = [line((f" {title}", "bold"))]
     index = 0
     while any(
         points(f"gpu{index}/{name}") is not None for name in ("utilization", "memory_gib", "power_watts")
     ):
         name = names[index] if index < len(names) else ""
-        lines += _gpu(desk, index, safe(name), _below(points, f"gpu{index}/"), columns)
+        below = _below(points, f"gpu{index}/")
+        if short:
+            lines.append(_gpu_row(desk, index, below, columns))
+        else:
+            lines += _gpu(desk, index, safe(name), below, columns)
         index += 1
     lines += _host(desk, points, columns)
     return lines if len(lines) > 1 else [*lines, line(("   no counters yet", "dim"))]
@@ -103,16 +123,7 @@ def _went(history: Points, cells: int, desk: Desk) -> str:
 def _gpu(desk: Desk, index: int, name: str, points: Lookup, columns: int) -> list[Line]:
     now = {key: _now(points(key)) for key in KEYS}
     head = [Span(f"  gpu{index}", "accent"), Span(f" {name}" if name else "")]
-    alarms = []
-    if now["throttle"]:
-        alarms.append(f"slowed: {throttle_words(now['throttle'])}")
-    if now["ecc_uncorrected"]:
-        alarms.append(f"{now['ecc_uncorrected']:.0f} uncorrected ECC errors")
-    if now["xid"]:
-        alarms.append(f"XID {now['xid']:.0f}")
-    if alarms:
-        head.append(Span(f"  {', '.join(alarms)}", "bad"))
-    lines: list[Line] = [tuple(head)]
+    lines: list[Line] = [(*head, *_alarms(now))]
     use, used, total = now["utilization"], now["memory_gib"], now["memory_total_gib"]
     lines.append(_meter(desk, "use", use, _percent(use), points("utilization"), columns))
     share = used / total if used is not None and total else None
@@ -146,6 +157,54 @@ def _gpu(desk: Desk, index: int, name: str, points: Lookup, columns: int) -> lis
         lines.append(
             _meter(desk, "SM clock", clock / most if most else None, text, points("sm_clock_mhz"), columns)
         )
+    links = _links(now)
+    if links:
+        lines.append(fit(line((f"   {'  '.join(links)}", "dim")), columns))
+    return lines
+
+
+def _gpu_row(desk: Desk, index: int, points: Lookup, columns: int) -> Line:
+    """A GPU in one line."""
+    now = {key: _now(points(key)) for key in KEYS}
+    clock = now["sm_clock_mhz"]
+    warm = now["temperature_celsius"]
+    words = (
+        _percent(now["utilization"]).rjust(6),
+        _of(now["memory_gib"], now["memory_total_gib"], "GiB").rjust(11),
+        _of(now["power_watts"], now["power_limit_watts"], "W").rjust(11),
+        ("-" if warm is None else f"{warm:.0f} °C").rjust(7),
+        ("-" if clock is None else f"{clock:.0f} MHz").rjust(9),
+    )
+    history = points("utilization") if columns >= WIDE else None
+    spans = (
+        Span(f"  {pad(f'gpu{index}', 5)}", "accent"),
+        Span(bar(now["utilization"], 10, desk.marker), "series0"),
+        Span("".join(words)),
+        Span("" if history is None else f"  {_went(history, 40, desk)}", "dim"),
+        *_alarms(now),
+        Span("  " + "  ".join(_links(now)), "dim"),
+    )
+    return fit(spans, columns)
+
+
+def _of(value: float | None, most: float | None, unit: str) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.0f}/{most:.0f} {unit}" if most else f"{value:.0f} {unit}"
+
+
+def _alarms(now: Mapping[str, float | None]) -> Line:
+    alarms = []
+    if now["throttle"]:
+        alarms.append(f"slowed: {throttle_words(now['throttle'])}")
+    if now["ecc_uncorrected"]:
+        alarms.append(f"{now['ecc_uncorrected']:.0f} uncorrected ECC errors")
+    if now["xid"]:
+        alarms.append(f"XID {now['xid']:.0f}")
+    return (Span(f"  {', '.join(alarms)}", "bad"),) if alarms else ()
+
+
+def _links(now: Mapping[str, float | None]) -> list[str]:
     links = []
     for words, key in (("PCIe", "pcie"), ("NVLink", "nvlink")):
         pair = now[f"{key}_received_mib_s"], now[f"{key}_sent_mib_s"]
@@ -153,9 +212,7 @@ def _gpu(desk: Desk, index: int, name: str, points: Lookup, columns: int) -> lis
             links.append(f"{words} in {_rate(pair[0])}, out {_rate(pair[1])}")
     if now["ecc_uncorrected"] is not None:
         links.append(f"ECC {now['ecc_uncorrected']:.0f}, rows remapped {now['remapped_rows'] or 0:.0f}")
-    if links:
-        lines.append(fit(line((f"   {'  '.join(links)}", "dim")), columns))
-    return lines
+    return links
 
 
 KEYS = (

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from tui.lines import Line, Span, beside, clip, fit, line, pad, safe
-from tui.pages.curves import chart_lines
+from tui.pages.curves import chart_lines, follow
 from tui.pages.frame import state_span
 from tui.pages.strip import host_strip
 from tui.pages.table import Column, choose, head, row, scrolled
@@ -80,6 +80,7 @@ _rows: dict[str, tuple[object, Line]] = {}
 def _lower(desk: Desk, current: Watched, columns: int, rows: int) -> list[Line]:
     tag = current.loss_tag or "loss"
     runs = desk.overlaid()
+    follow(desk)
     if columns < 120:
         return chart_lines(desk, tag, runs, (columns, rows))
     tags = [tag]
@@ -214,7 +215,8 @@ def _details(desk: Desk, run: Watched) -> list[Line]:
     if run.status and run.status.attempt > 1:
         facts.append(("attempt", str(run.status.attempt)))
     if run.best:
-        facts.append(("best", f"{run.best[0]:.4f} at step {run.best[1]}"))
+        metric = run.status.best.metric if run.status and run.status.best else run.validation_tag or ""
+        facts.append((f"best {metric.rpartition('/')[2]}", f"{run.best[0]:.4f} at step {run.best[1]}"))
     if run.step_seconds:
         facts.append(("step time", f"{run.step_seconds:.3g} s"))
     for tag in ("val/bits_per_byte", "train/lr", "train/grad_norm", "perf/data_wait_seconds"):
