@@ -239,8 +239,8 @@ class Watched:
 
     @property
     def seconds_left(self) -> float | None:
-        """Until its last step, at the pace of the last ones, evaluations included."""
-        if not self.at_work or self.steps is None or self.step is None:
+        """Until its last step, at the pace of the last ones, evaluations included; None for one that hangs."""
+        if not self.at_work or self.health.condition == "hung" or self.steps is None or self.step is None:
             return None
         tag = self.loss_tag
         points = self.points(tag) if tag else None

@@ -31,10 +31,11 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
         "chat": ("tk chat", "talk to it"),
     }
     first = use.get(plan.task.kind, ("tk predict", "use it: a text, a file, a pipe") if plan.parent else None)
-    for command, does in (
+    commands = [
         *([(f"{first[0]} {run}", first[1])] if first else []),
         (f"tk show {run}", "plan and actual, checkpoints"),
         (f"tk export {run} FOLDER", "a folder that transformers opens"),
-        ("tensorboard --logdir runs", "curves"),
-    ):
-        yield f"  {command:<34} {does}"
+        ("tk dash", "curves; in TensorBoard: tk board"),
+    ]
+    width = max(len(command) for command, _ in commands)
+    yield from (f"  {command:<{width}}  {does}" for command, does in commands)

@@ -1,7 +1,7 @@
 """Choosing: which runs, metrics and lines are shown, and in which order."""
 
 from tui.actions.shown import Shown
-from tui.filters import BadFilter, RunFilter, match_names
+from tui.filters import BadFilter, RunFilter, look_up, match_names
 from tui.state import Desk
 
 
@@ -53,6 +53,10 @@ class Choosing(Shown):
 
         def sort(text: str) -> None:
             self.desk.sort = text.strip()
+            key = self.desk.sort.removeprefix("-")
+            runs = self.desk.library.runs.values()
+            if key and runs and all(look_up(run, key) is None for run in runs):
+                self.say(f"no run has {key!r}: they stand by name")
             self.draw()
 
         self.ask("sort by", self.desk.sort, hint, sort, options)
