@@ -61,6 +61,14 @@ def test_replace_sets_aside_and_as_names_the_run(finished, desk) -> None:
     assert len(json.loads(desk.tk("ls", "--json"))) == 1
 
 
+def test_rows_that_are_not_there_are_told_before_the_pretraining(desk) -> None:
+    spec = desk.spec.read_text()
+    rows = 'data = { kind = "files", path = "nowhere.jsonl" }'
+    desk.spec.write_text(f'{spec}\n[finetune.topic]\nkind = "classify"\n{rows}\n')
+    assert "nowhere.jsonl: no such file or folder" in desk.tk("run", "tiny.toml", status=2)
+    assert not RunFolder(desk.runs, "tiny").exists()
+
+
 def test_a_running_run_saves_and_stops_when_asked(desk) -> None:
     run = RunFolder(desk.runs, "tiny")
     process = desk.start("run", "tiny.toml", "train.duration=1M steps", "run.evaluate_every=1M steps")

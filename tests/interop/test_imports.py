@@ -214,8 +214,14 @@ def test_an_adapter_of_peft_is_merged_into_its_base(
         task_type="CAUSAL_LM",
         init_lora_weights=False,
         fan_in_fan_out=family == "gpt2",
+        rank_pattern={targets[-1]: 8},
+        alpha_pattern={targets[-1]: 20},
+        modules_to_save=None if base.config.tie_word_embeddings else ["lm_head"],
     )
     theirs = peft.get_peft_model(base, config).eval()
+    for name, parameter in theirs.named_parameters():
+        if "modules_to_save" in name:
+            parameter.data.add_(torch.randn_like(parameter), alpha=0.02)
     theirs.save_pretrained(tmp_path / "adapter")
     run = import_parent(f"hf:{tmp_path / 'adapter'}", tmp_path / "runs")
     checkpoint = CheckpointStore(run).resolve(None)

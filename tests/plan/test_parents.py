@@ -85,6 +85,23 @@ def test_what_a_child_can_not_have_of_its_parent_is_told_before_anything_runs(fo
         plan_here(other, "a", runs=folder / "runs")
 
 
+@pytest.mark.parametrize(
+    ("tune", "message"),
+    [
+        ({"kind": "top", "blocks": 99}, r"finetune\.a\.tune\.blocks: 99 is more than the \d+ blocks of"),
+        (
+            {"kind": "lora", "projections": ["gate"]},
+            r"finetune\.a\.tune\.projections: the blocks of gpt_small/pretrain have none of gate\. Name",
+        ),
+    ],
+)
+def test_what_the_parents_blocks_do_not_have_can_not_move(folder, spec, machine, tune, message):
+    child = spec(model={"preset": "gpt2"}, finetune={"a": {"kind": "classify", "data": ROWS, "tune": tune}})
+    parent = find_parent(child, "a", root=folder / "runs")
+    with pytest.raises(PlanError, match=message):
+        make_plan(child, "a", machine=machine, parent=parent)
+
+
 def test_words_need_a_trunk_that_reads_them_and_a_head_that_may_move(folder, spec, machine):
     tied = spec(
         model={"tie_embeddings": True},

@@ -114,6 +114,40 @@ def test_a_bad_row_is_named_or_counted(case: str, tokenizer: TextTokenizer, tmp_
 
 
 @pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("rows.jsonl", '{"text": "x", "label": "a"}\n{"text": \n', ":2: not JSON: Expecting value"),
+        (
+            "rows.jsonl",
+            '{"text": "x", "label": "a"}\n[1]\n',
+            ":2: an object was expected, a row with named fields",
+        ),
+        (
+            "rows.json",
+            '[{"text": "x", "label": "a"}, 1]',
+            ":2: an object was expected, a row with named fields",
+        ),
+        ("rows.csv", "text,label\nx,a\ny\n", ":3: 1 fields under 2 names"),
+    ],
+)
+def test_a_row_that_can_not_be_read_is_one_bad_row(
+    name: str, text: str, said: str, tokenizer: TextTokenizer, tmp_path: Path
+) -> None:
+    rows, held_out = tmp_path / name, tmp_path / "held_out.jsonl"
+    rows.write_text(text)
+    held_out.write_text('{"text": "y", "label": "a"}\n')
+    data = {"kind": "files", "path": str(rows), "validation_path": str(held_out)}
+    made = section(kind="classify", labels=["a", "b"], data=data)
+    form = TARGETS[made.kind].form(made, TextEncoder(tokenizer, LONGEST), LONGEST)
+    given = {"key": "x", "tokenizer": tokenizer, "seed": 1, "cache": tmp_path / "cache"}
+    with pytest.raises(DataError) as raised:
+        prepare_labelled(made.data, form, skip_bad=False, **given)
+    assert str(raised.value) == f'{rows}{said}. Mend the row, or pass over such rows: on_bad_row = "skip"'
+    (source,) = prepare_labelled(made.data, form, skip_bad=True, **given).facts.sources
+    assert (source.train.rows, source.skipped, source.first_skipped) == (1, 1, f"{rows}{said}")
+
+
+@pytest.mark.parametrize(
     ("template", "said"),
     [
         (

@@ -118,6 +118,8 @@ def _read(
 
     for record in rows:
         try:
+            if record.problem:
+                raise ValueError(record.problem)
             yield record, predictor.read(record.values)
         except ValueError as error:
             if not skip_bad:

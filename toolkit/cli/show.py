@@ -106,9 +106,8 @@ def _facts(record: "Record") -> Iterator[tuple[str, str]]:
         yield "held by", f"process {holder.process.pid} on {holder.process.host}"
     if record.fingerprint:
         yield "fingerprint", record.fingerprint[:16]
-    parent = record.plan.get("parent") if record.plan else None
-    if parent:
-        yield "parent", str(parent)
+    if record.readable_plan and record.readable_plan.parent:
+        yield "parent", str(record.readable_plan.parent)
 
 
 def _figure(name: str, value: float | None) -> str:

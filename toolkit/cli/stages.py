@@ -84,12 +84,13 @@ def _import(reference: str, root: Path, imports: "dict[str, Plan] | None") -> No
 
 
 def check(jobs: "Sequence[Job]", *, replace: bool) -> None:
-    """Whether every job can be carried out, before the first is. Raises PlanError and BadInput."""
+    """Whether every job can be carried out, before the first is. Raises PlanError, BadInput and DataError."""
     from toolkit.cli.words import changes
     from toolkit.plan.record import Record, spec_identity
 
     for job in jobs:
         identity = spec_identity(job.spec, job.stage, job.root)
+        _find_rows(job, begins_again=replace and job.asked_for)
         if not job.run.exists() or (replace and job.asked_for):
             continue
         record = Record.read(job.run)
@@ -111,6 +112,23 @@ def check(jobs: "Sequence[Job]", *, replace: bool) -> None:
                 ]
             )
         )
+
+
+def _find_rows(job: "Job", *, begins_again: bool) -> None:
+    """Raises DataError where the files of a fine-tune are missing: a typing error is told before the pretraining."""
+    from toolkit.data.sources.files import Files
+    from toolkit.plan.record import Record
+    from toolkit.spec.data import FilesSource
+    from toolkit.spec.labelled import LabelledFiles
+
+    target = job.spec.finetune.get(job.stage)
+    if target is None or not isinstance(target.data, LabelledFiles):
+        return
+    if not begins_again and job.run.exists() and Record.read(job.run).state == "finished":
+        return
+    for path in (target.data.path, target.data.validation_path):
+        if path is not None:
+            _ = Files(FilesSource(kind="files", path=path)).files
 
 
 def is_complete(job: "Job") -> bool:

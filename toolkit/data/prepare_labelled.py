@@ -158,6 +158,8 @@ def _labels(form: Form, rows: _Rows, name: str) -> tuple[str, ...]:
     def values() -> Iterator[Values]:
         nonlocal origin
         for record, _ in rows.of(_TRAIN):
+            if record.problem:
+                continue
             origin = record.origin
             yield record.values
         origin = name
@@ -175,6 +177,8 @@ def _write(
         skipped = []
         for record, digest in rows:
             try:
+                if record.problem:
+                    raise ValueError(record.problem)
                 example = form.example(record.values, labels)
             except ValueError as error:
                 if not skip_bad:

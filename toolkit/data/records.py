@@ -20,16 +20,18 @@ class Record(NamedTuple):
     values: Values
     origin: str
     """`file:line`, or `file:row` where there are no lines."""
+    problem: str | None = None
+    """Why it could not be read, where only this row is at fault; it has no fields then."""
 
 
 _LARGEST_JSON = 1 << 30
 
 
 def read_records(path: Path, form: str, encoding: str) -> Iterator[Record]:
-    """The rows of a file whose form is jsonl, json, csv, parquet or conll.
+    """The rows of a file whose form is jsonl, json, csv, parquet or conll, those that can't be read among them.
 
     Raises:
-        DataError: A row is not of this form.
+        DataError: The file is not of this form.
     """
     match form:
         case "jsonl":
@@ -49,10 +51,12 @@ def _jsonl(path: Path, encoding: str) -> Iterator[Record]:
         if line.strip():
             origin = f"{path}:{number}"
             try:
-                yield _object(json.loads(line), origin)
+                row = json.loads(line)
             except (ValueError, RecursionError) as error:
                 reason = error.msg if isinstance(error, json.JSONDecodeError) else str(error)
-                raise DataError(origin, f"not JSON: {reason}") from None
+                yield Record({}, origin, f"not JSON: {reason}")
+            else:
+                yield _object(row, origin)
 
 
 def _json(path: Path, encoding: str) -> Iterator[Record]:
@@ -70,7 +74,7 @@ def _json(path: Path, encoding: str) -> Iterator[Record]:
 
 def _object(row: object, origin: str) -> Record:
     if not isinstance(row, dict):
-        raise DataError(origin, "an object was expected, a row with named fields")
+        return Record({}, origin, "an object was expected, a row with named fields")
     return Record(row, origin)
 
 
@@ -85,11 +89,11 @@ def _csv(path: Path, encoding: str) -> Iterator[Record]:
             if names is None:
                 names = row
             elif row:
+                origin = f"{path}:{reader.line_num}"
                 if len(row) != len(names):
-                    raise DataError(
-                        f"{path}:{reader.line_num}", f"{len(row)} fields under {len(names)} names"
-                    )
-                yield Record(dict(zip(names, row, strict=True)), f"{path}:{reader.line_num}")
+                    yield Record({}, origin, f"{len(row)} fields under {len(names)} names")
+                else:
+                    yield Record(dict(zip(names, row, strict=True)), origin)
     except csv.Error as error:
         raise DataError(f"{path}:{reader.line_num}", f"not CSV: {error}") from None
 

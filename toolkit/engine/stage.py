@@ -154,8 +154,11 @@ def _parent(job: Job) -> tuple[Parent | None, Checkpoint | None]:
     run, _ = parse_reference(record.run, job.root)
     checkpoint = find_parent_checkpoint(run, record.checkpoint or record.selector, record.fingerprint)
     if checkpoint is None:
+        kept = ", ".join(f"@step_{item.step}" for item in CheckpointStore(run).list()) if run.exists() else ""
         raise StageError(
-            f"the parent {record} has no such checkpoint. Train it first: `tk run` of its spec, or without --stage."
+            f"the parent {record} has no such checkpoint. "
+            + (f"It has {kept}; @last and @best too. Or train it anew" if kept else "Train it first")
+            + ": `tk run` of its spec, or without --stage."
         )
     note_child(run, job.run, checkpoint.id)
     return replace(parent, record=record), checkpoint

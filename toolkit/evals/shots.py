@@ -41,6 +41,8 @@ def read_shots(source: Labelled | Path, n: int | None, seed: int) -> list[Shot]:
     reader.identity()  # says what is missing
     found = []
     for record, _ in zip(reader.train(), range(READ), strict=False):
+        if record.problem:
+            raise DataError(record.origin, record.problem)
         shot = as_shot(record.values)
         if shot is None:
             known = ", ".join(f"{a} and {b}" for a, b in PAIRS)

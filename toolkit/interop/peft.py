@@ -4,6 +4,7 @@ An update of a matrix W (d_out, d_in) is scale * B A, with A (rank, d_in) and B 
 """
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,7 +54,11 @@ def merge_adapter(weights: Mapping[str, Tensor], family: Family, adapter: Path) 
     updates = read_tensors(adapter, [ADAPTER_WEIGHTS])
     merged = dict(weights)
     known = {_without_prefix(name, adapter): tensor for name, tensor in updates.items()}
+    whole = {f"{module}.weight" for module in config.get("modules_to_save") or ()}
     for name, down in known.items():
+        if name in whole and name in weights and down.shape == weights[name].shape:
+            merged[name] = down
+            continue
         if not name.endswith(A):
             if not name.endswith(B) or name.removesuffix(B) + A not in known:
                 raise InteropError(f"{adapter / ADAPTER_WEIGHTS}: {name} is not a LoRA's matrix. {_MERGE}")
@@ -66,7 +71,7 @@ def merge_adapter(weights: Mapping[str, Tensor], family: Family, adapter: Path) 
             lacking = f"{module}{B}" if up is None else f"{matrix} of its base"
             raise InteropError(f"{adapter / ADAPTER_WEIGHTS}: there is no {lacking}.")
         try:
-            update = _scale(config, down.shape[0], file) * (up.float() @ down.float())
+            update = _scale(config, module, down.shape[0], file) * (up.float() @ down.float())
             merged[matrix] = merged[matrix] + (update.T if family == "gpt2" else update)
         except RuntimeError as error:
             raise InteropError(
@@ -84,18 +89,26 @@ def _refuse(config: Mapping[str, Any], file: Path) -> None:
             f"{file}: peft_type {config.get('peft_type')!r} can't be read, only LORA. {_MERGE}"
         )
     odd = sorted(option for option in _PLAIN if config.get(option))
-    odd += [name for name in ("rank_pattern", "alpha_pattern", "modules_to_save") if config.get(name)]
     if config.get("bias", "none") != "none":
         odd.append("bias")
-    # A rank of its own is seen in the matrices; an alpha of its own is not.
-    if config.get("rank_pattern") and "alpha_pattern" not in odd:
-        odd.remove("rank_pattern")
+    if not isinstance(config.get("alpha_pattern") or {}, dict):
+        odd.append("alpha_pattern")
+    # A rank of its own is seen in the matrices. A head that moved is read where its base has one.
+    if set(config.get("modules_to_save") or ()) - {"lm_head"}:
+        odd.append("modules_to_save")
     if odd:
         raise InteropError(f"{file}: {', '.join(odd)} can't be read. {_MERGE}")
 
 
-def _scale(config: Mapping[str, Any], rank: int, file: Path) -> float:
+def _scale(config: Mapping[str, Any], module: str, rank: int, file: Path) -> float:
     alpha = config.get("lora_alpha")
+    for ending, own in (config.get("alpha_pattern") or {}).items():
+        # As a name's ending alone: a pattern of PEFT is any regular expression, and may take forever.
+        if re.fullmatch(r"[\w.]+", ending) is None:
+            raise InteropError(f"{file}: alpha_pattern {ending!r} can't be read. {_MERGE}")
+        if f".{module}".endswith(f".{ending}"):
+            alpha = own
+            break
     if not isinstance(alpha, int | float) or not rank:
         raise InteropError(f"{file}: lora_alpha {alpha!r} is not a number.")
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)

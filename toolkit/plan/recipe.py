@@ -7,6 +7,7 @@ from toolkit.plan.errors import PlanError
 from toolkit.plan.fingerprint import fingerprint, plan_identity, target_identity
 from toolkit.plan.parent import Parent, ParentRecord
 from toolkit.plan.sizes import count_parameters
+from toolkit.plan.tuning import lora_parameters
 from toolkit.plan.vocabulary import vocabulary_size
 from toolkit.spec.data import Data
 from toolkit.spec.model import Architecture, GPTArchitecture, resolve_architecture
@@ -14,7 +15,7 @@ from toolkit.spec.objective import Objective
 from toolkit.spec.spec import PRETRAIN, Spec
 from toolkit.spec.target import Finetune
 from toolkit.spec.train import AdamW, Train
-from toolkit.spec.tune import FullTune, HeadTune, LoraTune, Tune
+from toolkit.spec.tune import FullTune, HeadTune, LoraTune, TopTune, Tune
 
 LARGE = 500_000_000
 """Parameters from which a fine-tune moves low-rank updates alone, unless told otherwise."""
@@ -130,6 +131,16 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
         raise PlanError(
             f"{where}.sequence_length: {target.sequence_length} is more than {run} takes, which has "
             f"max_sequence_length = {limit}. Lower it, or pretrain with longer rows."
+        )
+    if isinstance(target.tune, TopTune) and target.tune.blocks > arch.n_layers:
+        raise PlanError(
+            f"{where}.tune.blocks: {target.tune.blocks} is more than the {arch.n_layers} blocks of {run}. Lower it, or "
+            'write tune = { kind = "full" }, which moves the embeddings too.'
+        )
+    if isinstance(target.tune, LoraTune) and not lora_parameters(arch, target.tune):
+        raise PlanError(
+            f"{where}.tune.projections: the blocks of {run} have none of {', '.join(target.tune.projections)}. Name "
+            "others: q, k, v, out, up and down are in every block."
         )
     if target.reads_with == "words" and parent.task != "causal_lm" and arch.kind != "gpt":
         raise PlanError(
