@@ -15,7 +15,10 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
     results = [f"{n} {v:.4f}" for n, v in metrics.items() if n.startswith("val/")]
     yield f"finished     {run} at step {state.step}: {'  '.join(results)}"
     planned = f" (planned {length_of_time(plan.seconds)})" if plan.seconds else ""
-    seen, unit = (state.tokens, "tokens") if plan.vocab_size else (state.step * plan.batch_rows, "images")
+    rows = "rows" if plan.vocab_size else "images"  # of a head on a trunk's kept vectors no token is seen
+    seen, unit = (
+        (state.tokens, "tokens") if plan.vocab_size and state.tokens else (state.step * plan.batch_rows, rows)
+    )
     yield f"time         {length_of_time(actual['seconds'])}{planned}, {seen / state.seconds:,.0f} {unit}/s in training"
     yield f"compute      {actual['flops']:.3g} FLOPs (planned {plan.flops or 0:.3g})"
     peak, expected = actual["peak_memory"] / 2**30, plan.memory.total / 2**30
