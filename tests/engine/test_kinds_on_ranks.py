@@ -48,7 +48,7 @@ TARGETS = {
     "multilabel-full": "",
     "regress-full": "",
     "tag-full": "",
-    "answer-full": 'context_key = "text"\nquestion_key = "label"',
+    "answer-full": 'context_key = "text"\nquestion_key = "label"\non_bad_row = "skip"',
     "answer-lora": f'context_key = "text"\nquestion_key = "label"\noptions = {json.dumps(WORDS)}',
     "translate-full": 'source_key = "text"\ntarget_key = "answer"\nmax_new_tokens = 8',
 }
