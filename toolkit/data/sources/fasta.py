@@ -8,6 +8,7 @@ from typing import Any
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
 from toolkit.data.sources.files import Files
+from toolkit.data.sources.remote import Place
 from toolkit.data.sources.rows import lines
 from toolkit.spec.data import FastaSource, FilesSource
 
@@ -37,7 +38,7 @@ class Fasta:
             yield from read_fasta(file.path)
 
 
-def read_fasta(path: Path) -> Iterator[Document]:
+def read_fasta(path: Place) -> Iterator[Document]:
     """The sequences of a file. Gaps of alignments (`-`, `.`) and stops (`*`) are left out.
 
     Raises:

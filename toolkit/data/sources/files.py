@@ -15,10 +15,12 @@ from typing import Any
 
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
+from toolkit.data.sources.remote import LOCAL, Place, Remote, find, size_of
 from toolkit.data.sources.rows import read_csv, read_jsonl, read_parquet
 from toolkit.data.sources.text import read_text
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import FilesSource
+from toolkit.spec.places import is_url
 from toolkit.store.atomic import write_atomic
 
 _FORMATS = {
@@ -36,11 +38,12 @@ _SETTLED_NANOSECONDS = 2_000_000_000
 @dataclass(frozen=True)
 class File:
     name: str
-    path: Path
+    path: Place
 
 
 class Files:
-    """A file, every file below a folder, or those that a glob matches, in the order of their names."""
+    """A file, every file below a folder, or those that a glob matches, in the order of their names; on this machine
+    or, by a URL, in a store."""
 
     def __init__(self, source: FilesSource, cache: Path | None = None) -> None:
         self._source = source
@@ -52,7 +55,14 @@ class Files:
 
     @cached_property
     def files(self) -> list[File]:
-        path = Path(self._source.path).expanduser()
+        return self._find()
+
+    def _find(self) -> list[File]:
+        given = self._source.path
+        scheme = next((scheme for scheme in LOCAL if given.startswith(scheme)), "")
+        if is_url(given) and not scheme:
+            return _visible([File(name, file) for name, file in find(given).items()], given, _NOTHING_THERE)
+        path = Path(given.removeprefix(scheme)).expanduser()
         if path.is_file():
             return [File(path.name, path)]
         if path.is_dir():
@@ -63,20 +73,19 @@ class Files:
             paths = [Path(match) for match in matches if Path(match).is_file()]
             root = Path(os.path.commonpath([p.parent for p in paths])) if paths else path
         found = [File(p.relative_to(root).as_posix(), p) for p in paths]
-        visible = [file for file in found if not any(part.startswith(".") for part in Path(file.name).parts)]
-        if not visible:
-            raise DataError(self._source.path, _why_nothing(path))
-        return sorted(visible, key=lambda file: file.name)
+        return _visible(found, given, _why_nothing(path) if not found else "it holds hidden files only")
 
     @property
     def size(self) -> int | None:
         plain = all(file.path.suffix not in COMPRESSED for file in self.files)
-        return sum(file.path.stat().st_size for file in self.files) if plain else None
+        sizes = [size for file in self.files if (size := size_of(file.path)) is not None]
+        return sum(sizes) if plain and len(sizes) == len(self.files) else None
 
     def identity(self) -> dict[str, Any]:
         known = self._known_hashes()
-        hashes = {file.name: _hash(file, known) for file in self.files}
-        if self._cache is not None and hashes != known:
+        # Listed anew: what a store tells of its files is of the moment when it was asked.
+        hashes = {file.name: _hash(file, known) for file in self._find()}
+        if self._cache is not None and hashes != known and not is_url(self._source.path):
             path = self._hashes_path(self._cache)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps(hashes).encode())
@@ -105,7 +114,7 @@ class Files:
             else:
                 yield from read_parquet(file.path, self._source.text_key)
 
-    def _format(self, path: Path) -> str:
+    def _format(self, path: Place) -> str:
         if self._source.format != "auto":
             return self._source.format
         suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -118,7 +127,7 @@ class Files:
         return cache / "hashes" / f"{fingerprint(place)[:32]}.json"
 
     def _known_hashes(self) -> dict[str, dict[str, Any]]:
-        if self._cache is None:
+        if self._cache is None or is_url(self._source.path):
             return {}
         try:
             known = json.loads(self._hashes_path(self._cache).read_bytes())
@@ -128,19 +137,37 @@ class Files:
 
 
 def _hash(file: File, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The file's sha256, from memory when its size, inode and times are those it was hashed at."""
+    """The file's sha256, from memory when its size, inode and times are those it was hashed at; of a file in a
+    store what the store tells, its checksum or the time of its last change."""
+    if isinstance(file.path, Remote):
+        return {"sha256": file.path.version or _sha256(file.path)}
     status = file.path.stat()
     stamp = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
     entry = known.get(file.name)
     if entry is not None and entry.get("stamp") == stamp:
         return entry
-    try:
-        with file.path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(file.path, f"can't be read: {error.strerror}") from error
+    digest = _sha256(file.path)
     settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NANOSECONDS
     return {"sha256": digest, "stamp": stamp if settled else None}
+
+
+def _sha256(path: Place) -> str:
+    try:
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(path, f"can't be read: {error.strerror}") from error
+
+
+def _visible(files: list[File], given: str, nothing: str) -> list[File]:
+    """Those that are not hidden, by name. Raises DataError if there are none."""
+    visible = [file for file in files if not any(part.startswith(".") for part in file.name.split("/"))]
+    if not visible:
+        raise DataError(given, nothing)
+    return sorted(visible, key=lambda file: file.name)
+
+
+_NOTHING_THERE = "no file is there; is the name right, and may these credentials list it?"
 
 
 def _why_nothing(path: Path) -> str:
