@@ -15,6 +15,7 @@ from toolkit.data.pretrained import pretrained
 from toolkit.data.progress import Progress, Silent, check
 from toolkit.data.rows import SourceRows, pack_source
 from toolkit.data.shards import TokenSource, finished
+from toolkit.data.shared import SharedCache
 from toolkit.data.sources import Reader, open_source
 from toolkit.data.split import cutoff, digest
 from toolkit.data.tokenise import as_utf8, tokenise
@@ -32,7 +33,13 @@ _SCAN = 512 << 20
 """Characters of each source that the sample is drawn from."""
 
 
-def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Dataset:
+def prepare(
+    data: Data,
+    *,
+    cache: Path | None = None,
+    shared: SharedCache | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
     """The corpus of a `[data]` section. What an earlier call finished is not done again.
 
     Shards are kept per source and tokenizer, rows per sequence length and held-out share: other weights,
@@ -41,6 +48,7 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
 
     Args:
         cache: Where shards are kept; `cache_root()` by default.
+        shared: Where other machines' shards are taken from, and these are kept too.
         progress: Told how far it is; may stop it.
 
     Raises:
@@ -51,7 +59,7 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
     watch = progress or Silent()
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        return _prepare(data, root, watch)
+        return _prepare(data, root, shared, watch)
 
 
 @contextmanager
@@ -72,17 +80,17 @@ def disk_errors(root: Path) -> Iterator[None]:
         raise
 
 
-def _prepare(data: Data, root: Path, progress: Progress) -> Dataset:
+def _prepare(data: Data, root: Path, shared: SharedCache | None, progress: Progress) -> Dataset:
     readers = [open_source(source, root) for source in data.sources]  # type: ignore[arg-type]
     keys = [fingerprint(reader.identity()) for reader in readers]
-    tokenizer = _tokenizer(data, readers, keys, root, progress)
+    tokenizer = _tokenizer(data, readers, keys, root, shared, progress)
     tokens: list[TokenSource] = []
     rows: list[SourceRows] = []
     for reader, key in zip(readers, keys, strict=True):
         name = fingerprint([_VERSION, key, tokenizer.fingerprint])[:32]
         folder = root / "tokens" / name
         with alone(folder, progress):
-            source = _tokens(reader, key, tokenizer, folder, progress)
+            source = _tokens(reader, key, tokenizer, folder, shared, progress)
             rows.append(
                 pack_source(
                     source,
@@ -111,9 +119,14 @@ def _prepare(data: Data, root: Path, progress: Progress) -> Dataset:
 
 
 def _tokenizer(
-    data: Data, readers: Sequence[Reader], keys: Sequence[str], root: Path, progress: Progress
+    data: Data,
+    readers: Sequence[Reader],
+    keys: Sequence[str],
+    root: Path,
+    shared: SharedCache | None,
+    progress: Progress,
 ) -> TextTokenizer:
-    """The tokenizer asked for, from the cache or trained now on what is not held out."""
+    """The tokenizer asked for, from a cache or trained now on what is not held out."""
     spec = data.tokenizer
     if isinstance(spec, PretrainedTokenizer):
         return pretrained(spec.path)
@@ -123,6 +136,8 @@ def _tokenizer(
     identity = [_VERSION, spec.model_dump(mode="json"), data.validation, sorted(set(keys))]
     path = root / "tokenizers" / fingerprint(identity)[:32] / "tokenizer.json"
     with alone(path.parent, progress):
+        if not path.exists() and shared and (pulled := shared.pull_tokenizer(path.parent.name, progress)):
+            write_atomic(path, pulled.json)
         if not path.exists():
             progress.start("reading", None)
             distinct = dict(zip(keys, readers, strict=True))
@@ -138,7 +153,10 @@ def _tokenizer(
                     "too small: no text beside the held-out one to train a tokenizer on; add documents",
                 )
             progress.start("training the tokenizer", None)
-            write_atomic(path, train(spec, texts).json)
+            trained = train(spec, texts)
+            write_atomic(path, trained.json)
+            if shared:
+                shared.push_tokenizer(path.parent.name, trained, progress)
         return TextTokenizer.read(path)
 
 
@@ -157,14 +175,21 @@ def _held_in(reader: Reader, share: float, progress: Progress) -> Iterator[tuple
 
 
 def _tokens(
-    reader: Reader, key: str, tokenizer: TextTokenizer, folder: Path, progress: Progress
+    reader: Reader,
+    key: str,
+    tokenizer: TextTokenizer,
+    folder: Path,
+    shared: SharedCache | None,
+    progress: Progress,
 ) -> TokenSource:
-    if (source := finished(folder)) is not None:
-        return source
-    source = tokenise(reader, tokenizer, folder, progress)
-    if fingerprint(reader.identity()) != key:
-        shutil.rmtree(folder)
-        raise DataError(reader.name, "changed while it was read; run again when nothing writes to it")
+    source = finished(folder) or (shared and shared.pull(folder, tokenizer, progress))
+    if not source:
+        source = tokenise(reader, tokenizer, folder, progress)
+        if fingerprint(reader.identity()) != key:
+            shutil.rmtree(folder)
+            raise DataError(reader.name, "changed while it was read; run again when nothing writes to it")
+    if shared:
+        shared.push(source, progress)
     return source
 
 

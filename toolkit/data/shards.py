@@ -6,7 +6,7 @@ don't count.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,10 @@ from toolkit.data.split import Hashes, as_hashes
 from toolkit.store.atomic import write_atomic
 
 Model = TypeVar("Model", bound=BaseModel)
+
+SUFFIXES = (".tokens", ".documents")
+SOURCE = "source.json"
+"""Written last: with it the shards beside it are all that there are."""
 
 DOCUMENT = np.dtype([("start", "<u8"), ("bytes", "<u8"), ("hash", "<u8", (2,))])
 """A document of a shard: where its end of text stands, the UTF-8 bytes of its text, its hash."""
@@ -57,6 +61,12 @@ class ShardIndex(BaseModel):
     """Of the source, at the last document of this shard."""
     sha256: dict[str, str]
     """Of the other two files, by their endings."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the other two files, by their endings."""
+        sizes = (self.tokens * np.dtype(self.dtype).itemsize, self.documents * DOCUMENT.itemsize)
+        return dict(zip(SUFFIXES, sizes, strict=True))
 
 
 @dataclass(frozen=True)
@@ -107,8 +117,8 @@ def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int
     table["bytes"] = [document.n_bytes for document in documents]
     table["hash"] = as_hashes([document.digest for document in documents])
     tokens = np.concatenate([*parts, mark]).astype(dtype.newbyteorder("<"), copy=False)
-    stem = folder / f"shard-{number:05}"
-    content = {".tokens": tokens.tobytes(), ".documents": table.tobytes()}
+    stem = shard_stem(folder, number)
+    content = dict(zip(SUFFIXES, (tokens.tobytes(), table.tobytes()), strict=True))
     for suffix, data in content.items():
         write_atomic(stem.with_suffix(suffix), data)
     index = ShardIndex(
@@ -126,9 +136,21 @@ def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int
 def whole_shards(folder: Path) -> Iterator[Shard]:
     """The shards from the first on, up to one that is missing or not whole."""
     number = 0
-    while shard := _open(folder / f"shard-{number:05}"):
+    while shard := open_shard(shard_stem(folder, number)):
         yield shard
         number += 1
+
+
+def drop_shards(folder: Path, first: int) -> None:
+    """Have the shards from number `first` on count no more."""
+    for path in folder.glob("shard-*.json"):
+        if int(path.stem.removeprefix("shard-")) >= first:
+            path.unlink()
+
+
+def shard_stem(folder: Path, number: int) -> Path:
+    """The path of a shard without its endings."""
+    return folder / f"shard-{number:05}"
 
 
 class TokenIndex(BaseModel):
@@ -159,32 +181,34 @@ class TokenSource:
 def finish(folder: Path, totals: Counts) -> TokenSource:
     """Marks the shards of `folder` as all that there are of the source."""
     shards = tuple(whole_shards(folder))
+    index = TokenIndex(shards=len(shards), totals=totals, digest=content_digest(shards))
+    write_atomic(folder / SOURCE, index.model_dump_json().encode())
+    return TokenSource(folder, index, shards)
+
+
+def content_digest(shards: Iterable[Shard]) -> str:
+    """sha256 of the hashes of their documents, in order."""
     content = hashlib.sha256()
     for shard in shards:
         content.update(shard.hashes.tobytes())
-    index = TokenIndex(shards=len(shards), totals=totals, digest=content.hexdigest())
-    write_atomic(folder / "source.json", index.model_dump_json().encode())
-    return TokenSource(folder, index, shards)
+    return content.hexdigest()
 
 
 def finished(folder: Path) -> TokenSource | None:
     """The tokens in `folder`, or None when the source has not been read to its end."""
-    index = _read(folder / "source.json", TokenIndex)
+    index = _read(folder / SOURCE, TokenIndex)
     if index is None:
         return None
     shards = tuple(whole_shards(folder))
     return TokenSource(folder, index, shards) if len(shards) == index.shards else None
 
 
-def _open(stem: Path) -> Shard | None:
+def open_shard(stem: Path) -> Shard | None:
+    """The shard, or None where it is missing or not whole."""
     index = _read(stem.with_suffix(".json"), ShardIndex)
     if index is None:
         return None
-    sizes = {
-        ".tokens": index.tokens * np.dtype(index.dtype).itemsize,
-        ".documents": index.documents * DOCUMENT.itemsize,
-    }
-    for suffix, size in sizes.items():
+    for suffix, size in index.sizes.items():
         path = stem.with_suffix(suffix)
         if not path.is_file() or path.stat().st_size != size:
             return None

@@ -1,7 +1,7 @@
 """Documents to token shards: duplicates dropped, every core busy, resumable after the last whole shard."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.data.ahead import in_order
 from toolkit.data.errors import DataError
 from toolkit.data.progress import Progress, check
 from toolkit.data.shards import (
@@ -138,15 +139,12 @@ def as_utf8(document: Document) -> bytes:
 
 def _encoded(batches: _Batches, tokenizer: TextTokenizer) -> Iterator[tuple[list[Kept], list[Ids]]]:
     """Each batch with the ids of its documents; the next batch is read while one is being encoded."""
+
+    def ids_of(batch: list[Kept]) -> tuple[list[Kept], list[Ids]]:
+        return batch, encode([kept.text for kept in batch], tokenizer)
+
     with ThreadPoolExecutor(1) as pool:
-        before: tuple[list[Kept], Future[list[Ids]]] | None = None
-        for batch in batches:
-            future = pool.submit(encode, [kept.text for kept in batch], tokenizer)
-            if before is not None:
-                yield before[0], before[1].result()
-            before = batch, future
-        if before is not None:
-            yield before[0], before[1].result()
+        yield from in_order(pool, ids_of, batches, 1)
 
 
 def encode(texts: list[str], tokenizer: TextTokenizer) -> list[Ids]:

@@ -115,8 +115,9 @@ def open_store(url: str) -> Store:
         raise DataError(url, f"can't be reached on the hub: {reason}")
     from fsspec.core import url_to_fs
 
+    options = {"auto_mkdir": True} if url.startswith(LOCAL) else {"use_listings_cache": False}
     try:
-        driver, path = url_to_fs(url, use_listings_cache=False)
+        driver, path = url_to_fs(url, **options)
     except ImportError as error:
         package = _DRIVERS.get(protocol)
         way = f"pip install {package}" if package else str(error)
