@@ -82,6 +82,11 @@ class FolderElsewhere:
         finally:
             new.unlink(missing_ok=True)
 
+    def remove(self, name: str) -> None:
+        """Remove a folder with all in it."""
+        with _driving():
+            self._driver.rm(self._at(name), recursive=True)
+
     def _at(self, name: str) -> str:
         return f"{self._store.path.rstrip('/')}/{name}"
 

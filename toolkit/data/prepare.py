@@ -1,14 +1,14 @@
 """From `[data]` to a corpus: read, train the tokenizer, tokenise, pack; each part cached on its own."""
 
 import errno
-import fcntl
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from toolkit.data.alone import alone
 from toolkit.data.corpus import PackedSplit
+from toolkit.data.crew import Crew, begun, drop_shares, join, tokenise_shares
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import DataError
 from toolkit.data.pretrained import pretrained
@@ -24,7 +24,7 @@ from toolkit.data.training import SAMPLE, sample, train
 from toolkit.plan.corpus import CorpusFacts, SourceFacts, cache_root, write_facts
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import BytesTokenizer, Data, PretrainedTokenizer
-from toolkit.store.atomic import remove_temporaries, write_atomic
+from toolkit.store.atomic import write_atomic
 
 _VERSION = 1
 """Raised when the same source and tokenizer would give other shards."""
@@ -38,6 +38,7 @@ def prepare(
     *,
     cache: Path | None = None,
     shared: SharedCache | None = None,
+    crew: Crew | None = None,
     progress: Progress | None = None,
 ) -> Dataset:
     """The corpus of a `[data]` section. What an earlier call finished is not done again.
@@ -49,6 +50,7 @@ def prepare(
     Args:
         cache: Where shards are kept; `cache_root()` by default.
         shared: Where other machines' shards are taken from, and these are kept too.
+        crew: This worker's place among those that do the same at the same time, and divide the sources by it.
         progress: Told how far it is; may stop it.
 
     Raises:
@@ -59,7 +61,7 @@ def prepare(
     watch = progress or Silent()
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        return _prepare(data, root, shared, watch)
+        return _prepare(data, root, shared, crew or Crew(), watch)
 
 
 @contextmanager
@@ -80,7 +82,7 @@ def disk_errors(root: Path) -> Iterator[None]:
         raise
 
 
-def _prepare(data: Data, root: Path, shared: SharedCache | None, progress: Progress) -> Dataset:
+def _prepare(data: Data, root: Path, shared: SharedCache | None, crew: Crew, progress: Progress) -> Dataset:
     readers = [open_source(source, root) for source in data.sources]  # type: ignore[arg-type]
     keys = [fingerprint(reader.identity()) for reader in readers]
     tokenizer = _tokenizer(data, readers, keys, root, shared, progress)
@@ -89,8 +91,8 @@ def _prepare(data: Data, root: Path, shared: SharedCache | None, progress: Progr
     for reader, key in zip(readers, keys, strict=True):
         name = fingerprint([_VERSION, key, tokenizer.fingerprint])[:32]
         folder = root / "tokens" / name
+        source = _tokens(reader, key, tokenizer, folder, shared, crew, progress)
         with alone(folder, progress):
-            source = _tokens(reader, key, tokenizer, folder, shared, progress)
             rows.append(
                 pack_source(
                     source,
@@ -180,16 +182,39 @@ def _tokens(
     tokenizer: TextTokenizer,
     folder: Path,
     shared: SharedCache | None,
+    crew: Crew,
     progress: Progress,
 ) -> TokenSource:
-    source = finished(folder) or (shared and shared.pull(folder, tokenizer, progress))
-    if not source:
-        source = tokenise(reader, tokenizer, folder, progress)
+    """The tokens of a source, found here or in the shared place, or made by this worker or its crew."""
+
+    def found() -> TokenSource | None:
+        return finished(folder) or (shared.pull(folder, tokenizer, progress) if shared else None)
+
+    def check_unchanged(made: Path) -> None:
         if fingerprint(reader.identity()) != key:
-            shutil.rmtree(folder)
+            shutil.rmtree(made)
             raise DataError(reader.name, "changed while it was read; run again when nothing writes to it")
-    if shared:
-        shared.push(source, progress)
+
+    shares: list[TokenSource] = []
+    if (crew.count > 1 or begun(folder)) and len(reader.shares()) > 1:
+        with alone(folder, progress):
+            source = found()
+        if not source:
+            shares = tokenise_shares(reader, tokenizer, folder, crew, shared, progress, check_unchanged)
+    with alone(folder, progress):
+        source = found()
+        if not source:
+            if shares:
+                source = join(shares, tokenizer, folder, progress)
+            else:
+                progress.start("tokenising", reader.size)
+                source = tokenise(reader, tokenizer, folder, progress)
+            check_unchanged(folder)
+        if not source.shards:
+            raise DataError(reader.name, "empty: there is no text in it")
+        if shared:
+            shared.push(source, progress)
+        drop_shares(folder, shared)
     return source
 
 
@@ -233,19 +258,3 @@ def _check_size(data: Data, readers: Sequence[Reader], facts: CorpusFacts) -> No
             f"too small: {(facts.train + facts.validation).documents} document in all, "
             "so none can be held out for validation; add documents",
         )
-
-
-@contextmanager
-def alone(folder: Path, progress: Progress) -> Iterator[None]:
-    """Holds a folder of the cache: another process that prepares the same waits, and then finds it done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                check(progress)
-                time.sleep(0.1)
-        remove_temporaries(folder)
-        yield

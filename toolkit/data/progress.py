@@ -9,10 +9,10 @@ class Progress(Protocol):
     """Told how far preparation has come; asked whether to go on."""
 
     def start(self, phase: str, total: int | None) -> None:
-        """A phase begins: "reading", "training the tokenizer", "tokenising", "packing", "pulling shards" or
-        "pushing shards".
+        """A phase begins: "reading", "training the tokenizer", "tokenising", "tokenising share …", "joining
+        shares", "packing", "pulling shards" or "pushing shards".
 
-        `total` is its length in bytes of text (of the last three: shards), or None where it can't be known before.
+        `total` is its length in bytes of text (of the last four: shards), or None where it can't be known before.
         """
 
     def advance(self, n: int) -> None:

@@ -22,11 +22,16 @@ from toolkit.store.atomic import write_atomic
 Model = TypeVar("Model", bound=BaseModel)
 
 SUFFIXES = (".tokens", ".documents")
+COUNTS = ".counts"
+"""Of a share: how much of it was read at each document, for who joins the shares."""
 SOURCE = "source.json"
 """Written last: with it the shards beside it are all that there are."""
 
 DOCUMENT = np.dtype([("start", "<u8"), ("bytes", "<u8"), ("hash", "<u8", (2,))])
 """A document of a shard: where its end of text stands, the UTF-8 bytes of its text, its hash."""
+
+
+COUNT = np.dtype([("read", "<u8"), ("skipped", "<u8")])
 
 
 class Tokens(NamedTuple):
@@ -60,13 +65,14 @@ class ShardIndex(BaseModel):
     so_far: Counts
     """Of the source, at the last document of this shard."""
     sha256: dict[str, str]
-    """Of the other two files, by their endings."""
+    """Of the other files, by their endings."""
 
     @property
     def sizes(self) -> dict[str, int]:
-        """Bytes of the other two files, by their endings."""
-        sizes = (self.tokens * np.dtype(self.dtype).itemsize, self.documents * DOCUMENT.itemsize)
-        return dict(zip(SUFFIXES, sizes, strict=True))
+        """Bytes of the other files, by their endings."""
+        in_all = (self.tokens * np.dtype(self.dtype).itemsize, self.documents * DOCUMENT.itemsize)
+        sizes = dict(zip(SUFFIXES, in_all, strict=True))
+        return {**sizes, COUNTS: self.documents * COUNT.itemsize} if COUNTS in self.sha256 else sizes
 
 
 @dataclass(frozen=True)
@@ -85,6 +91,11 @@ class Shard:
     def documents(self) -> NDArray[np.void]:
         """Of dtype DOCUMENT, mapped: shape (index.documents,)."""
         return _mapped(self.stem.with_suffix(".documents"), DOCUMENT)
+
+    @cached_property
+    def counts(self) -> NDArray[np.void]:
+        """Of dtype COUNT, mapped: shape (index.documents,). Shards of shares have it."""
+        return _mapped(self.stem.with_suffix(COUNTS), COUNT)
 
     @property
     def hashes(self) -> Hashes:
@@ -106,8 +117,16 @@ class Shard:
         return True
 
 
-def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int, so_far: Counts) -> Shard:
-    """Writes a shard of these documents, `end` being the id of the end of text."""
+def write_shard(
+    folder: Path,
+    number: int,
+    documents: Sequence[Tokens],
+    end: int,
+    so_far: Counts,
+    counts: Sequence[Counts] | None = None,
+) -> Shard:
+    """Writes a shard of these documents, `end` being the id of the end of text; the counts at each of them beside
+    them where they are given."""
     dtype = documents[0].ids.dtype
     mark = np.array([end], dtype)
     parts = [part for document in documents for part in (mark, document.ids)]
@@ -119,6 +138,8 @@ def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int
     tokens = np.concatenate([*parts, mark]).astype(dtype.newbyteorder("<"), copy=False)
     stem = shard_stem(folder, number)
     content = dict(zip(SUFFIXES, (tokens.tobytes(), table.tobytes()), strict=True))
+    if counts is not None:
+        content[COUNTS] = np.array([(count.read, count.skipped) for count in counts], COUNT).tobytes()
     for suffix, data in content.items():
         write_atomic(stem.with_suffix(suffix), data)
     index = ShardIndex(

@@ -8,11 +8,12 @@ checked, and no name in it becomes a path. What is damaged is told and passed ov
 import hashlib
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 
 from toolkit.data.ahead import in_order
@@ -20,6 +21,7 @@ from toolkit.data.elsewhere import Damaged, FolderElsewhere, Unreachable
 from toolkit.data.errors import DataError
 from toolkit.data.progress import Progress, check
 from toolkit.data.shards import (
+    COUNTS,
     SOURCE,
     SUFFIXES,
     Counts,
@@ -65,26 +67,44 @@ class SharedCache:
         self._there = FolderElsewhere(place)
         self._damaged: set[str] = set()
 
-    def pull(self, folder: Path, tokenizer: TextTokenizer, progress: Progress) -> TokenSource | None:
-        """The tokens of the source whose shards belong into `folder`, if they are there.
+    def pull(
+        self, folder: Path, tokenizer: TextTokenizer, progress: Progress, *, counted: bool = False
+    ) -> TokenSource | None:
+        """The tokens of the source, or of the share of one, whose shards belong into `folder`, if they are there.
+
+        Args:
+            counted: Whether counts stand beside the documents, as in shares.
 
         Raises:
             DataError: The place can't be reached.
             PreparationStopped: `progress` asked for it.
         """
-        there = f"tokens/{folder.name}"
+        there = _name(folder)
+        expected = {*SUFFIXES, COUNTS} if counted else {*SUFFIXES}
         with self._passing_over(there, progress):
             index = self._find(f"{there}/{SOURCE}", TokenIndex)
             if index is not None:
-                return self._pull(there, folder, index, tokenizer.vocab_size, progress)
+                return self._pull(there, folder, index, expected, tokenizer.vocab_size, progress)
         return None
+
+    def holds(self, folder: Path) -> bool:
+        """Whether all tokens that belong into `folder` seem to be there."""
+        try:
+            return self._there.read(f"{_name(folder)}/{SOURCE}", TokenIndex) is not None
+        except (Damaged, Unreachable):
+            return False
+
+    def drop(self, folder: Path) -> None:
+        """Remove what was pushed of a folder, if anything was."""
+        with suppress(Unreachable, FileNotFoundError):
+            self._there.remove(_name(folder))
 
     def push(self, source: TokenSource, progress: Progress) -> None:
         """Keep the tokens there, unless they are. What goes wrong is told: those here are whole all the same.
 
         Raises PreparationStopped where `progress` asks for it.
         """
-        there = f"tokens/{source.folder.name}"
+        there = _name(source.folder)
         with self._pushing(there, progress):
             anew = there in self._damaged
             if not anew and self._holds(f"{there}/{SOURCE}", source.index):
@@ -124,14 +144,20 @@ class SharedCache:
             self._there.write(there, kept.model_dump_json().encode())
 
     def _pull(
-        self, there: str, folder: Path, index: TokenIndex, vocab_size: int, progress: Progress
+        self,
+        there: str,
+        folder: Path,
+        index: TokenIndex,
+        expected: set[str],
+        vocab_size: int,
+        progress: Progress,
     ) -> TokenSource:
         progress.start("pulling shards", index.shards)
         whole: list[Shard] = []
         documents = 0
         try:
             with ThreadPoolExecutor(_AT_ONCE) as pool:
-                act = partial(self._pull_shard, there, folder, vocab_size)
+                act = partial(self._pull_shard, there, folder, expected, vocab_size)
                 with closing(in_order(pool, act, range(index.shards), _AT_ONCE)) as pulled:
                     for shard in pulled:
                         documents += shard.index.documents
@@ -149,13 +175,15 @@ class SharedCache:
             raise
         return finish(folder, index.totals)
 
-    def _pull_shard(self, there: str, folder: Path, vocab_size: int, number: int) -> Shard:
+    def _pull_shard(
+        self, there: str, folder: Path, expected: set[str], vocab_size: int, number: int
+    ) -> Shard:
         stem = shard_stem(folder, number)
         name = f"{there}/{stem.name}"
         index = self._there.read(f"{name}.json", ShardIndex)
         if (
             index is None
-            or set(index.sha256) != set(SUFFIXES)
+            or set(index.sha256) != expected
             or index.dtype not in _DTYPES
             or min(index.tokens, index.documents) < 1
         ):
@@ -213,6 +241,10 @@ class SharedCache:
             progress.note(f"{self.place}: {there} was not pushed: {reason_of(error)}. It is whole here.")
 
 
+def _name(folder: Path) -> str:
+    return f"{folder.parent.name}/{folder.name}"
+
+
 def _check_counts(counts: Counts, documents: int) -> None:
     """Raises Damaged unless every document that was read is kept, a duplicate or skipped."""
     if counts.read != documents + counts.duplicates + counts.skipped:
@@ -228,5 +260,20 @@ def _check_content(shard: Shard, vocab_size: int) -> None:
         or starts[-1] >= shard.index.tokens - 1
         or int(shard.documents["bytes"].sum()) != shard.index.bytes
         or int(shard.tokens.max()) >= vocab_size
+        or (COUNTS in shard.index.sha256 and not _are_counts(shard))
     ):
         raise Damaged(f"{shard.stem.name} does not hold what its index says")
+
+
+def _are_counts(shard: Shard) -> bool:
+    """Whether more is read from one document to the next, of which no more is skipped."""
+    read, skipped = (shard.counts[name].astype(np.int64) for name in ("read", "skipped"))
+    passed_over = np.diff(read, prepend=0) - 1 - np.diff(skipped, prepend=0)
+    limit, last = shard.index.so_far, (int(read[-1]), int(skipped[-1]))
+    return bool(
+        (read > 0).all()
+        and (np.diff(skipped, prepend=0) >= 0).all()
+        and (passed_over >= 0).all()
+        and last[0] <= limit.read
+        and last[1] <= limit.skipped
+    )

@@ -1,7 +1,6 @@
 """FASTA files: sequences of letters under a line with a name (Pearson 1988)."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ from toolkit.data.sources.document import Document
 from toolkit.data.sources.files import Files
 from toolkit.data.sources.remote import Place
 from toolkit.data.sources.rows import lines
+from toolkit.data.sources.share import Share
 from toolkit.spec.data import FastaSource, FilesSource
 
 
@@ -31,11 +31,14 @@ class Fasta:
         return {"kind": "fasta", "files": self._files.identity()["files"]}
 
     def documents(self, skip: int = 0) -> Iterator[Document]:
-        return islice(self._all(), skip, None)
+        return self._share.documents(skip)
 
-    def _all(self) -> Iterator[Document]:
-        for file in self._files.files:
-            yield from read_fasta(file.path)
+    def shares(self) -> list[Share]:
+        return self._share.divided()
+
+    @property
+    def _share(self) -> Share:
+        return Share(self.name, self._files.files, lambda file: read_fasta(file.path))
 
 
 def read_fasta(path: Place) -> Iterator[Document]:

@@ -6,17 +6,16 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
-from toolkit.data.sources.remote import LOCAL, Place, Remote, find, size_of
+from toolkit.data.sources.remote import LOCAL, Place, Remote, find
 from toolkit.data.sources.rows import read_csv, read_jsonl, read_parquet
+from toolkit.data.sources.share import COMPRESSED, File, Share
 from toolkit.data.sources.text import read_text
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import FilesSource
@@ -30,15 +29,8 @@ _FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
 }
-COMPRESSED = {".gz", ".zst"}
 # A file system's clock ticks coarsely: a hash taken this soon after a write may miss the next write.
 _SETTLED_NANOSECONDS = 2_000_000_000
-
-
-@dataclass(frozen=True)
-class File:
-    name: str
-    path: Place
 
 
 class Files:
@@ -77,9 +69,7 @@ class Files:
 
     @property
     def size(self) -> int | None:
-        plain = all(file.path.suffix not in COMPRESSED for file in self.files)
-        sizes = [size for file in self.files if (size := size_of(file.path)) is not None]
-        return sum(sizes) if plain and len(sizes) == len(self.files) else None
+        return self._share.size
 
     def identity(self) -> dict[str, Any]:
         known = self._known_hashes()
@@ -99,20 +89,24 @@ class Files:
         }
 
     def documents(self, skip: int = 0) -> Iterator[Document]:
-        return islice(self._all(), skip, None)
+        return self._share.documents(skip)
 
-    def _all(self) -> Iterator[Document]:
-        alone = len(self.files) == 1
-        for file in self.files:
-            kind = self._format(file.path)
-            if kind == "text":
-                yield from read_text(file.path, self._source.encoding, alone=alone)
-            elif kind == "jsonl":
-                yield from read_jsonl(file.path, self._source.text_key, self._source.encoding)
-            elif kind == "csv":
-                yield from read_csv(file.path, self._source.text_key, self._source.encoding)
-            else:
-                yield from read_parquet(file.path, self._source.text_key)
+    def shares(self) -> list[Share]:
+        return self._share.divided()
+
+    @property
+    def _share(self) -> Share:
+        return Share(self.name, self.files, self._read)
+
+    def _read(self, file: File) -> Iterator[Document]:
+        kind = self._format(file.path)
+        if kind == "text":
+            return read_text(file.path, self._source.encoding, alone=len(self.files) == 1)
+        if kind == "jsonl":
+            return read_jsonl(file.path, self._source.text_key, self._source.encoding)
+        if kind == "csv":
+            return read_csv(file.path, self._source.text_key, self._source.encoding)
+        return read_parquet(file.path, self._source.text_key)
 
     def _format(self, path: Place) -> str:
         if self._source.format != "auto":
