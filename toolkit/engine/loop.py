@@ -291,7 +291,7 @@ class Loop:
             seed=self.plan.seed,
             start_step=self.state.step + self.state.skipped,
             steps=self.steps + self.state.skipped,
-            micro_rows=self.plan.micro_batch,
+            micro_rows=self.trainer.sharding.rows,
             batch_rows=self.plan.batch_rows,
             ranks=self.ranks.data,
         )

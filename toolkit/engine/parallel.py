@@ -5,7 +5,8 @@ computes and let go after it. Gradients are summed over the ranks once a step.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self
@@ -22,6 +23,7 @@ from toolkit.engine.hardware import Hardware
 from toolkit.engine.ranks import Ranks
 from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
+from toolkit.spec.objective import WHOLE_BATCH
 from toolkit.spec.run import Parallel
 
 DIMENSIONS = ("replicate", "shard")
@@ -32,12 +34,16 @@ class Sharding:
     """How a task lies on the ranks. Alone there is no mesh, and the task stays in one piece.
 
     Attributes:
+        rows: That a rank computes at once in training.
+        together: Whether ranks have a part each of one micro-batch, whose rows the loss compares.
         gather: Type in which the weights of blocks travel; gradients travel in float32 always.
     """
 
     hardware: Hardware
     ranks: Ranks
     parallel: Parallel
+    rows: int
+    together: bool
     compiled: bool
     gather: torch.dtype
     mesh: DeviceMesh | None
@@ -47,11 +53,7 @@ class Sharding:
         """Raises StageError if `run.parallel` asks for other ranks than there are, or some have no work."""
         parallel, on_gpu = plan.run.parallel, hardware.device.type == "cuda"
         shape = degrees(parallel, ranks.world)
-        if plan.micro_batches < ranks.data[1]:
-            raise StageError(
-                f"a batch of {plan.batch_rows} rows in micro-batches of {plan.micro_batch} gives work to "
-                f"{plan.micro_batches} of {ranks.data[1]} ranks. Lower run.micro_batch, or use fewer ranks."
-            )
+        rows = _rows_at_once(plan, ranks)
         mesh = None
         if not ranks.alone:
             mesh = init_device_mesh(hardware.device.type, shape, mesh_dim_names=DIMENSIONS)
@@ -60,6 +62,8 @@ class Sharding:
             hardware,
             ranks,
             parallel,
+            rows,
+            together=plan.task.kind in WHOLE_BATCH and not ranks.alone,
             compiled=plan.run.compile == "on" or (plan.run.compile == "auto" and on_gpu),
             gather=hardware.dtype if narrow else torch.float32,
             mesh=mesh,
@@ -75,6 +79,7 @@ class Sharding:
             if self.compiled:
                 block.forward = torch.compile(block.forward)
         if self.mesh is not None:
+            task.peers = torch.distributed.group.WORLD if self.together else None
             self._shard(task, blocks, self.mesh)
         return task.to(self.hardware.device)
 
@@ -96,6 +101,20 @@ class Sharding:
         if isinstance(task, FSDPModule):
             task.set_requires_gradient_sync(now)
 
+    @contextmanager
+    def gathered(self, task: Task) -> Iterator[None]:
+        """All weights in one piece on every rank, for a task that `observes_freely`."""
+        # What is not in blocks stays in one piece from the forward pass of an evaluation on.
+        blocks = [block for block in task.compilable() if isinstance(block, FSDPModule)]
+        blocks = blocks if task.observes_freely else []
+        for block in blocks:
+            block.set_reshard_after_forward(False)
+            block.unshard()
+        yield
+        for block in blocks:
+            block.set_reshard_after_forward(True)
+            block.reshard()
+
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """The norm over all gradients, wherever their parts lie."""
         if self.mesh is None:
@@ -116,6 +135,24 @@ class Sharding:
         mesh = tensor.device_mesh
         parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if placement.is_shard()]
         return self.ranks.world // math.prod(parts)
+
+
+def _rows_at_once(plan: Plan, ranks: Ranks) -> int:
+    """The rows of a micro-batch; where a loss compares all rows of a batch, they are divided over the ranks.
+
+    Raises StageError where some ranks would have no work.
+    """
+    shares = ranks.data[1]
+    whole = plan.task.kind in WHOLE_BATCH
+    rows = -(-plan.batch_rows // shares) if whole else plan.micro_batch
+    busy = -(-plan.batch_rows // rows)
+    if busy < shares:
+        raise StageError(
+            f"a batch of {plan.batch_rows} rows, {rows} at once, gives work to {busy} of {shares} ranks. "
+            + ("Use a larger batch" if whole else "Lower run.micro_batch")
+            + ", or fewer ranks."
+        )
+    return rows
 
 
 def degrees(parallel: Parallel, world: int) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import numpy as np
 import torch
@@ -107,7 +108,8 @@ class Trainer:
             # Every rank takes part in every exchange: one with nothing left to do repeats, for nothing.
             counts = turn < len(batches)
             batch = batches[turn if counts else -1]
-            seed_micro_batch(self.plan.seed, step + skipped, index + turn * shares)
+            micro = 0 if self.sharding.together else index + turn * shares
+            seed_micro_batch(self.plan.seed, step + skipped, micro)
             self.sharding.exchange_gradients(self.task, turn == rounds - 1)
             loss = self.task(batch)
             (loss.total / max(units, 1) if counts else 0 * loss.total).backward()
@@ -172,16 +174,17 @@ class Trainer:
             batch = self.batch(group)
             seed_micro_batch(self.plan.seed, -1, micro or 0)
             loss = self.task(batch)
+            # Observing may take the other ranks' parts of the weights, so all do it in the same rounds.
+            with self.sharding.gathered(self.task):
+                seen = self.task.observe(batch) if limit is None or rows < limit else None
+            rows += _rows(batch) * self.ranks.data[1]
             if micro is None:
                 continue
             sums.add(loss)
             units += self.task.weight(batch)
-            if limit is None or rows < limit:
-                seen = self.task.observe(batch)
-                observed += [] if seen is None else [seen]
-            rows += _rows(batch) * self.ranks.data[1]
+            observed += [] if seen is None else [(micro, seen)]
         sums, units = sums.over(self.ranks), int(self.ranks.sum([float(units)])[0])
-        observed = self.ranks.gather(observed)
+        observed = [seen for _, seen in sorted(self.ranks.gather(observed), key=itemgetter(0))]
         means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
         report = self.task.report(observed) if observed else Report()
         return {**means, **report.metrics, **self.task.derived(means)}, report
