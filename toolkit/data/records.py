@@ -4,11 +4,11 @@ import csv
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from toolkit.data.errors import DataError
-from toolkit.data.sources.rows import lines, whole_parquet
+from toolkit.data.sources.remote import Place, size_of
+from toolkit.data.sources.rows import lines, open_parquet
 from toolkit.data.sources.text import characters
 
 Values = Mapping[str, Any]
@@ -27,7 +27,7 @@ class Record(NamedTuple):
 _LARGEST_JSON = 1 << 30
 
 
-def read_records(path: Path, form: str, encoding: str) -> Iterator[Record]:
+def read_records(path: Place, form: str, encoding: str) -> Iterator[Record]:
     """The rows of a file whose form is jsonl, json, csv, parquet or conll, those that can't be read among them.
 
     Raises:
@@ -46,7 +46,7 @@ def read_records(path: Path, form: str, encoding: str) -> Iterator[Record]:
             return _parquet(path)
 
 
-def _jsonl(path: Path, encoding: str) -> Iterator[Record]:
+def _jsonl(path: Place, encoding: str) -> Iterator[Record]:
     for number, line in enumerate(lines(path, encoding), start=1):
         if line.strip():
             origin = f"{path}:{number}"
@@ -59,8 +59,8 @@ def _jsonl(path: Path, encoding: str) -> Iterator[Record]:
                 yield _object(row, origin)
 
 
-def _json(path: Path, encoding: str) -> Iterator[Record]:
-    if path.stat().st_size > _LARGEST_JSON:
+def _json(path: Place, encoding: str) -> Iterator[Record]:
+    if (size_of(path) or 0) > _LARGEST_JSON:
         raise DataError(path, "too large to be read at once; write one row a line (.jsonl)")
     try:
         rows = json.loads("".join(characters(path, encoding)))
@@ -78,7 +78,7 @@ def _object(row: object, origin: str) -> Record:
     return Record(row, origin)
 
 
-def _csv(path: Path, encoding: str) -> Iterator[Record]:
+def _csv(path: Place, encoding: str) -> Iterator[Record]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     reader = csv.reader(
         lines(path, encoding), delimiter="\t" if ".tsv" in path.suffixes else ",", strict=True
@@ -98,10 +98,8 @@ def _csv(path: Path, encoding: str) -> Iterator[Record]:
         raise DataError(f"{path}:{reader.line_num}", f"not CSV: {error}") from None
 
 
-def _parquet(path: Path) -> Iterator[Record]:
-    import pyarrow.parquet
-
-    with whole_parquet(path), pyarrow.parquet.ParquetFile(path) as file:
+def _parquet(path: Place) -> Iterator[Record]:
+    with open_parquet(path) as file:
         number = 0
         for batch in file.iter_batches(batch_size=256):
             for row in batch.to_pylist():
@@ -109,7 +107,7 @@ def _parquet(path: Path) -> Iterator[Record]:
                 yield Record(row, f"{path}:{number}")
 
 
-def _conll(path: Path, encoding: str) -> Iterator[Record]:
+def _conll(path: Place, encoding: str) -> Iterator[Record]:
     """Columns of tokens, one a line, blank lines between sentences: the first column and the last (CoNLL 2003)."""
     tokens: list[str] = []
     tags: list[str] = []

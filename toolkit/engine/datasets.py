@@ -9,6 +9,7 @@ from toolkit.data.images.prepare import prepare_images
 from toolkit.data.prepare import prepare
 from toolkit.data.prepare_labelled import prepare_labelled
 from toolkit.data.progress import Progress
+from toolkit.data.shared import SharedCache
 from toolkit.data.tokenizer import TextTokenizer
 from toolkit.engine.checkpointing import TOKENIZER
 from toolkit.plan.parent import Parent
@@ -34,8 +35,10 @@ def prepare_stage(
     Raises DataError, and PreparationStopped where `progress` asks for it.
     """
     if stage == PRETRAIN:
-        prepare_data = prepare if spec.data.modality == "text" else prepare_images
-        return prepare_data(spec.data, cache=cache, progress=progress)
+        if spec.data.modality != "text":
+            return prepare_images(spec.data, cache=cache, progress=progress)
+        shared = SharedCache(spec.run.shards) if spec.run.shards else None
+        return prepare(spec.data, cache=cache, shared=shared, progress=progress)
     assert parent is not None
     assert base is not None
     from toolkit.targets.registry import TARGETS
