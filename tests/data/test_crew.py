@@ -181,6 +181,23 @@ def test_nodes_give_each_other_shares_through_a_store(
     assert content(tmp_path / "a") == expected
 
 
+def test_shares_that_can_not_be_pushed_are_told_of_once(
+    data: Data,
+    expected: dict[str, str],
+    tmp_path: Path,
+    store: fsspec.AbstractFileSystem,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*arguments: object, **options: object) -> None:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(type(store), "pipe_file", refuse)
+    watch, shared = Watch(), SharedCache("memory://bucket/tk")
+    prepare(data, cache=tmp_path / "two", crew=Crew(0, 2), shared=shared, progress=watch)
+    assert [note.count("Access Denied") for note in watch.notes] == [1, 1]
+    assert content(tmp_path / "two") == expected
+
+
 def test_a_source_without_text_is_told_by_every_worker(tmp_path: Path) -> None:
     for number in range(3):
         write_jsonl(tmp_path / f"{number}.jsonl", [""] * 4000)

@@ -66,6 +66,8 @@ class SharedCache:
         self.place = place
         self._there = FolderElsewhere(place)
         self._damaged: set[str] = set()
+        self._reasons: set[str] = set()
+        """Why something was not pushed: of hundreds of shares it is told once."""
 
     def pull(
         self, folder: Path, tokenizer: TextTokenizer, progress: Progress, *, counted: bool = False
@@ -238,7 +240,11 @@ class SharedCache:
         try:
             yield
         except (Damaged, Unreachable, FileNotFoundError) as error:
-            progress.note(f"{self.place}: {there} was not pushed: {reason_of(error)}. It is whole here.")
+            reason = reason_of(error)
+            told = there.startswith("shares/") and reason in self._reasons
+            self._reasons.add(reason)
+            if not told:
+                progress.note(f"{self.place}: {there} was not pushed: {reason}. It is whole here.")
 
 
 def _name(folder: Path) -> str:
