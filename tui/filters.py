@@ -38,6 +38,12 @@ class RunFilter:
         for term in self.text.split():
             _compile(term)
 
+    @property
+    def keys(self) -> list[str]:
+        """The keys that its terms compare."""
+        found = (_TERM.fullmatch(term) for term in self.text.split())
+        return [match[2] for match in found if match]
+
     def __call__(self, run: Watched) -> bool:
         return all(_compile(term)(run) for term in self.text.split())
 

@@ -87,6 +87,37 @@ def test_an_unlabelled_folder_has_no_labels(folder: Path, tmp_path: Path) -> Non
     assert data.train.rows(0, 0, 2, seed=1, batch_rows=2).keys() == {"inputs"}
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+def test_images_of_a_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, streaming: bool) -> None:
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "datasets")
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (20, 12, 12, 3), dtype=np.uint8)
+    columns = {
+        "picture": [*map(png, pixels), b"\x89PNG\r\n\x1a\nnot an image"],
+        "kind": [number % 2 for number in range(21)],
+    }
+    features = {"picture": datasets.Image(), "kind": datasets.ClassLabel(names=["cat", "dog"])}
+    rows = datasets.Dataset.from_dict(columns, features=datasets.Features(features))
+    (tmp_path / "set").mkdir()
+    rows.to_parquet(tmp_path / "set" / "train-00000-of-00001.parquet")
+    source = {"kind": "hub", "path": str(tmp_path / "set"), "streaming": streaming}
+    data = prepared(tmp_path, {**source, "image_key": "picture", "label_key": "kind"}, image_size=12)
+    assert data.facts.labels == ("cat", "dog")
+    assert data.facts.sources[0].skipped == 1
+    stored = {
+        image.tobytes(): label
+        for part in (data.train, data.validation)
+        for image, label in zip(
+            *(part.table(0, part.n_rows)[key] for key in ("inputs", "label")), strict=True
+        )
+    }
+    expected = {image.transpose(2, 0, 1).tobytes(): number % 2 for number, image in enumerate(pixels)}
+    assert stored == expected
+    with pytest.raises(DataError, match="image_key"):
+        prepared(tmp_path, {**source, "image_key": "photo"}, image_size=12)
+
+
 def test_nothing_is_decoded_twice(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = {"kind": "folder", "path": str(folder)}
     first = prepared(tmp_path, source, image_size=8)

@@ -48,7 +48,7 @@ def test_bert_and_fill(tmp_path: Path) -> None:
     assert "[MASK]" not in told["text"]
     exported = tmp_path / "hf"
     tk(tmp_path, "export", "bert_small", str(exported))
-    assert json.loads((exported / "config.json").read_text())["architectures"] == ["BertForMaskedLM"]
+    assert json.loads((exported / "config.json").read_text())["architectures"] == ["ModernBertForMaskedLM"]
     with pytest.raises(AssertionError, match="there is nothing to fill in"):
         tk(tmp_path, "fill", "bert_small", "no mask here")
 

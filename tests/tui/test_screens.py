@@ -12,6 +12,7 @@ from toolkit.plan.devices import GPUProcess
 from toolkit.store.events import append_event
 from toolkit.store.health import Health
 from tui.compose import compose, shown_keys
+from tui.filters import RunFilter
 from tui.lines import Line, plain, width
 from tui.plot.raster import Marker
 from tui.state import PAGES, Desk, Page
@@ -120,6 +121,14 @@ def test_every_condition_is_counted_even_in_a_narrow_terminal(desk: Desk) -> Non
     assert "1● 1■ 1◍ 1✗ 1✓" in plain(drawn(desk, "runs", 80, 24)[:1])
     desk.slow_link = desk.readonly = True
     assert "slow link readonly" in plain(drawn(desk, "runs", 80, 24)[:1])
+
+
+def test_a_filter_by_what_no_run_has_says_so(desk: Desk) -> None:
+    for text, said in (("val/loss<0", False), ("val/los<9", True)):
+        desk.run_filter = RunFilter(text)
+        shown = plain(drawn(desk, "runs", 80, 24))
+        assert f"No run passes the filter '{text}'" in shown
+        assert ("No run has a value for 'val/los'" in shown) == said
 
 
 def test_what_changes_the_result_is_marked_stage_by_stage(live: object) -> None:

@@ -94,7 +94,8 @@ def _whole(plan: Plan, checkpoint: Checkpoint, folder: Path) -> Exported:
         more |= rest
     elif "score.weight" in state:
         raise InteropError(
-            f"{plan.name}/{plan.stage} can't be exported: transformers has no such head for {plan.task.kind}."
+            f"{plan.name}/{plan.stage} can't be exported: transformers has no such head for {plan.task.kind}. "
+            "`tk predict` works with it all the same."
         )
     notes = (note,) if note else ()
 

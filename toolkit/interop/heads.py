@@ -134,7 +134,8 @@ def left_over(plan: Plan, scores: Scores) -> tuple[dict[str, Any], str]:
         return {}, ""
     if plan.task.kind != "regress":
         raise InteropError(
-            f"{plan.name}/{plan.stage} can't be exported: its head has a bias, which the family's own has no place for."
+            f"{plan.name}/{plan.stage} can't be exported: its head has a bias, which the family's own has no place "
+            f"for; those of GPT-2, BERT and ModernBERT have. {_STILL}"
         )
     offset = float(scores.bias)
     return {OFFSET: offset}, (

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from tui.filters import look_up
 from tui.lines import Line, Span, beside, clip, fit, line, pad, safe
 from tui.pages.curves import chart_lines, follow
 from tui.pages.frame import state_span
@@ -100,7 +101,10 @@ def _second(run: Watched) -> str | None:
 
 def _nothing(desk: Desk) -> list[Line]:
     if desk.run_filter.text:
-        return [(), line(f"  No run passes the filter {desk.run_filter.text!r}. / changes it.")]
+        lines = [(), line(f"  No run passes the filter {desk.run_filter.text!r}. / changes it.")]
+        runs = desk.library.runs.values()
+        unknown = [key for key in desk.run_filter.keys if all(look_up(run, key) is None for run in runs)]
+        return lines + [line(f"  No run has a value for {key!r}.") for key in unknown]
     return [
         (),
         line(f"  No runs and no event files in {safe(str(desk.library.root))} yet."),
