@@ -190,7 +190,7 @@ class Loop:
         self.recorder.phase(self.state, "evaluating")
 
         def table() -> Iterator[tuple[int | None, Rows | Arrays]]:
-            index, shares = self.ranks.data
+            index, shares = self.trainer.sharding.data
             n_micro = -(-rows // size)
             for first in range(0, n_micro, shares):
                 self._stop_if_asked()
@@ -293,7 +293,7 @@ class Loop:
             steps=self.steps + self.state.skipped,
             micro_rows=self.plan.micro_batch,
             batch_rows=self.plan.batch_rows,
-            ranks=self.ranks.data,
+            ranks=self.trainer.sharding.data,
         )
 
 

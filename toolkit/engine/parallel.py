@@ -1,4 +1,5 @@
-"""One task over several ranks: fully sharded data parallelism (FSDP2; Zhao 2023, Rajbhandari 2020).
+"""One task over several ranks: fully sharded data parallelism (FSDP2; Zhao 2023, Rajbhandari 2020), and tensor
+parallelism within it (`divided`).
 
 Each rank keeps a part of every weight, gradient and optimizer state; a block's weights are gathered before it
 computes and let go after it. Gradients are summed over the ranks once a step.
@@ -8,7 +9,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,18 @@ from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 from torch.utils.checkpoint import checkpoint
 
+from toolkit.engine.divided import divide
 from toolkit.engine.errors import StageError
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.ranks import Ranks
+from toolkit.engine.tensors import divides
 from toolkit.models.task import Task
 from toolkit.plan.plan import Plan
 from toolkit.spec.run import Parallel
 
-DIMENSIONS = ("replicate", "shard")
+DIMENSIONS = ("replicate", "shard", "tensor")
+"""Of the mesh, the slowest first: the ranks of one tensor group are neighbours."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -47,10 +52,11 @@ class Sharding:
         """Raises StageError if `run.parallel` asks for other ranks than there are, or some have no work."""
         parallel, on_gpu = plan.run.parallel, hardware.device.type == "cuda"
         shape = degrees(parallel, ranks.world)
-        if plan.micro_batches < ranks.data[1]:
+        if plan.micro_batches < (groups := shape[0] * shape[1]):
+            who = f"groups of {parallel.tensor} ranks" if parallel.tensor > 1 else "ranks"
             raise StageError(
                 f"a batch of {plan.batch_rows} rows in micro-batches of {plan.micro_batch} gives work to "
-                f"{plan.micro_batches} of {ranks.data[1]} ranks. Lower run.micro_batch, or use fewer ranks."
+                f"{plan.micro_batches} of {groups} {who}. Lower run.micro_batch, or use fewer ranks."
             )
         mesh = None
         if not ranks.alone:
@@ -65,8 +71,28 @@ class Sharding:
             mesh=mesh,
         )
 
+    @property
+    def data(self) -> tuple[int, int]:
+        """Which share of the micro-batches is this rank's: (index, number of shares)."""
+        return self.ranks.rank // self.parallel.tensor, self.ranks.world // self.parallel.tensor
+
+    @property
+    def counts(self) -> bool:
+        """Whether this rank is the one of its tensor group whose results count: the others have the same."""
+        return self.ranks.rank % self.parallel.tensor == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over all shares of the micro-batches, in float64. All ranks must call it."""
+        return self.ranks.sum(values if self.counts else [0.0] * len(values))
+
+    def collect(self, values: list[T]) -> list[T]:
+        """The values of all shares of the micro-batches, one after the other. All ranks must call it."""
+        return self.ranks.gather(values if self.counts else [])
+
     def apply(self, task: Task) -> Task:
         """This rank's part of the task, on the device; compiled and checkpointed block by block as asked."""
+        if self.mesh is not None and self.parallel.tensor > 1:
+            divide(task.trunk.blocks, self.mesh["tensor"])
         blocks = list(task.compilable())
         for block in blocks:
             # The forward pass only: hooks that gather weights stay outside of what is compiled.
@@ -79,7 +105,7 @@ class Sharding:
         return task.to(self.hardware.device)
 
     def _shard(self, task: Task, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-        data = mesh if self.parallel.replicate > 1 else mesh["shard"]
+        data = mesh["replicate", "shard"] if self.parallel.replicate > 1 else mesh["shard"]
         policy = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
         narrow = None if self.gather == torch.float32 else self.gather
         for block in blocks:
@@ -114,20 +140,24 @@ class Sharding:
         if not isinstance(tensor, DTensor):
             return self.ranks.world
         mesh = tensor.device_mesh
-        parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if placement.is_shard()]
+        parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if divides(placement)]
         return self.ranks.world // math.prod(parts)
 
 
-def degrees(parallel: Parallel, world: int) -> tuple[int, int]:
-    """(replicate, shard) for `world` ranks. Raises StageError if they don't multiply to it."""
-    rest, over = divmod(world, parallel.replicate)
+def degrees(parallel: Parallel, world: int) -> tuple[int, int, int]:
+    """(replicate, shard, tensor) for `world` ranks. Raises StageError if they don't multiply to it."""
+    rest, over = divmod(world, parallel.replicate * parallel.tensor)
     shard = parallel.shard or rest
     if over or shard != rest:
+        tensor = f" x tensor {parallel.tensor}" if parallel.tensor > 1 else ""
+        least = parallel.replicate * parallel.tensor * (parallel.shard or 1)
+        start = f"Start {least}" if parallel.shard else f"Start a multiple of {least}"
         raise StageError(
-            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'}, "
-            f"which {world} rank{'s' if world > 1 else ''} can't be divided into."
+            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'}{tensor}, "
+            f"which {world} rank{'s' if world > 1 else ''} can't be divided into. {start} with --nproc, or change "
+            "run.parallel."
         )
-    return parallel.replicate, shard
+    return parallel.replicate, shard, parallel.tensor
 
 
 def clip(gradients: Sequence[Tensor], limit: float, norm: Tensor) -> None:

@@ -89,7 +89,7 @@ class Trainer:
         judge: Callable[[float, float], str | None] = lambda loss, grad_norm: None,
     ) -> StepResult:
         """Train on one global batch, of which `micro_batches` are this rank's: of the n micro-batches those
-        numbered index, index + shares, … where (index, shares) = `ranks.data`.
+        numbered index, index + shares, … where (index, shares) = `sharding.data`.
 
         Args:
             skipped: Batches passed over so far: the batch is that of number step + skipped.
@@ -100,7 +100,7 @@ class Trainer:
         batches = [self.batch(rows) for rows in micro_batches]
         units, positions, slots, flops = self._sizes(batches)
         sums = _Sums(torch.zeros((), device=self.hardware.device))
-        index, shares = self.ranks.data
+        index, shares = self.sharding.data
         rounds = -(-self.plan.micro_batches // shares)
         self.task.train()
         for turn in range(rounds):
@@ -115,7 +115,7 @@ class Trainer:
                 sums.add(loss)
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.sharding.norm(grads)
-        sums = sums.over(self.ranks)
+        sums = sums.over(self.sharding)
         mean, grad_norm = float(sums.total) / max(units, 1), float(norm)
         finite = bool(np.isfinite(mean) and np.isfinite(grad_norm))
         found = judge(mean, grad_norm) if finite else None
@@ -148,7 +148,7 @@ class Trainer:
             float(sum(self._slots(batch) for batch in batches)),
             sum(self.factor * self.forward_flops(batch) for batch in batches),
         ]
-        units, positions, slots, flops = self.ranks.sum(own)
+        units, positions, slots, flops = self.sharding.sum(own)
         return int(units), int(positions), int(slots), flops
 
     @torch.inference_mode()
@@ -179,9 +179,9 @@ class Trainer:
             if limit is None or rows < limit:
                 seen = self.task.observe(batch)
                 observed += [] if seen is None else [seen]
-            rows += _rows(batch) * self.ranks.data[1]
-        sums, units = sums.over(self.ranks), int(self.ranks.sum([float(units)])[0])
-        observed = self.ranks.gather(observed)
+            rows += _rows(batch) * self.sharding.data[1]
+        sums, units = sums.over(self.sharding), int(self.sharding.sum([float(units)])[0])
+        observed = self.sharding.collect(observed)
         means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
         report = self.task.report(observed) if observed else Report()
         return {**means, **report.metrics, **self.task.derived(means)}, report
@@ -275,17 +275,17 @@ class _Sums:
             else:
                 self.metrics[name] = self.metrics.get(name, 0) + value.detach()
 
-    def over(self, ranks: Ranks) -> "_Sums":
+    def over(self, sharding: Sharding) -> "_Sums":
         """Added up over the ranks."""
-        if ranks.alone:
+        if sharding.ranks.alone:
             return self
-        total, named = ranks.sum([float(self.total), float(len(self.metrics) + len(self.own))])
+        total, named = sharding.sum([float(self.total), float(len(self.metrics) + len(self.own))])
         summed = _Sums(torch.tensor(total, dtype=torch.float64))
         if not named:
             return summed
         own = [(name, float(total), float(units)) for name, (total, units) in self.own.items()]
         shared = [(name, float(value), None) for name, value in self.metrics.items()]
-        for name, value, units in ranks.gather([*shared, *own]):
+        for name, value, units in sharding.collect([*shared, *own]):
             part = torch.tensor(value, dtype=torch.float64)
             if units is None:
                 summed.metrics[name] = summed.metrics.get(name, 0) + part
