@@ -2,9 +2,10 @@
 
 import pytest
 
-from toolkit.plan.division import check_division
+from toolkit.plan.division import check_division, degrees
 from toolkit.plan.errors import PlanError
 from toolkit.plan.plan import make_plan
+from toolkit.spec.run import Parallel
 from toolkit.spec.tune import FullTune, LoraTune
 
 
@@ -49,3 +50,18 @@ def test_what_has_no_such_blocks_is_refused(spec, machine):
     with pytest.raises(PlanError, match=r'tensor: 2 does not go with "contrastive"'):
         check_division(arch, 2, "contrastive", None)
     check_division(arch, 1, "contrastive", LoraTune(kind="lora"))
+
+
+def test_the_ranks_are_divided_without_a_rest():
+    assert degrees(Parallel(replicate=2, tensor=2), 12) == (2, 3, 2)
+    assert degrees(Parallel(tensor=4), 4) == (1, 1, 4)
+    for parallel, world, message in (
+        (
+            Parallel(tensor=2),
+            3,
+            r"tensor 2, which 3 ranks can't be divided into\. Start a multiple of 2 with --nproc",
+        ),
+        (Parallel(replicate=2, shard=2), 1, r"shard 2, which 1 rank can't .*Start 4 with --nproc, or change"),
+    ):
+        with pytest.raises(PlanError, match=message):
+            degrees(parallel, world)

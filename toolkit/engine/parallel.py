@@ -24,6 +24,7 @@ from toolkit.engine.hardware import Hardware
 from toolkit.engine.ranks import Ranks
 from toolkit.engine.tensors import divides
 from toolkit.models.task import Task
+from toolkit.plan.division import degrees
 from toolkit.plan.plan import Plan
 from toolkit.spec.run import Parallel
 
@@ -49,8 +50,12 @@ class Sharding:
 
     @classmethod
     def of(cls, plan: Plan, hardware: Hardware, ranks: Ranks) -> Self:
-        """Raises StageError if `run.parallel` asks for other ranks than there are, or some have no work."""
+        """Alone, whatever `run.parallel` asks. Raises PlanError if it asks for other ranks than there are, and
+        StageError if some have no work.
+        """
         parallel, on_gpu = plan.run.parallel, hardware.device.type == "cuda"
+        if ranks.alone:
+            parallel = parallel.model_copy(update={"replicate": 1, "shard": 1, "tensor": 1})
         shape = degrees(parallel, ranks.world)
         if plan.micro_batches < (groups := shape[0] * shape[1]):
             who = f"groups of {parallel.tensor} ranks" if parallel.tensor > 1 else "ranks"
@@ -142,22 +147,6 @@ class Sharding:
         mesh = tensor.device_mesh
         parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if divides(placement)]
         return self.ranks.world // math.prod(parts)
-
-
-def degrees(parallel: Parallel, world: int) -> tuple[int, int, int]:
-    """(replicate, shard, tensor) for `world` ranks. Raises StageError if they don't multiply to it."""
-    rest, over = divmod(world, parallel.replicate * parallel.tensor)
-    shard = parallel.shard or rest
-    if over or shard != rest:
-        tensor = f" x tensor {parallel.tensor}" if parallel.tensor > 1 else ""
-        least = parallel.replicate * parallel.tensor * (parallel.shard or 1)
-        start = f"Start {least}" if parallel.shard else f"Start a multiple of {least}"
-        raise StageError(
-            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'}{tensor}, "
-            f"which {world} rank{'s' if world > 1 else ''} can't be divided into. {start} with --nproc, or change "
-            "run.parallel."
-        )
-    return parallel.replicate, shard, parallel.tensor
 
 
 def clip(gradients: Sequence[Tensor], limit: float, norm: Tensor) -> None:

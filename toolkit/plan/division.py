@@ -1,4 +1,4 @@
-"""Whether a model's blocks can be divided as `run.parallel.tensor` asks."""
+"""How ranks are divided as `run.parallel` asks, and whether a model's blocks can be."""
 
 from math import gcd
 
@@ -6,7 +6,24 @@ from toolkit.plan.errors import PlanError
 from toolkit.spec.architecture import BlockArchitecture
 from toolkit.spec.errors import listing
 from toolkit.spec.objective import WHOLE_BATCH
+from toolkit.spec.run import Parallel
 from toolkit.spec.tune import LoraTune, Tune
+
+
+def degrees(parallel: Parallel, world: int) -> tuple[int, int, int]:
+    """(replicate, shard, tensor) for `world` ranks. Raises PlanError if they don't multiply to it."""
+    rest, over = divmod(world, parallel.replicate * parallel.tensor)
+    shard = parallel.shard or rest
+    if over or shard != rest:
+        tensor = f" x tensor {parallel.tensor}" if parallel.tensor > 1 else ""
+        least = parallel.replicate * parallel.tensor * (parallel.shard or 1)
+        start = f"Start {least}" if parallel.shard else f"Start a multiple of {least}"
+        raise PlanError(
+            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'}{tensor}, "
+            f"which {world} rank{'s' if world > 1 else ''} can't be divided into. {start} with --nproc, or change "
+            "run.parallel."
+        )
+    return parallel.replicate, shard, parallel.tensor
 
 
 def check_division(arch: BlockArchitecture, tensor: int, task: str, tune: Tune | None) -> None:
