@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate
 from torch.utils.checkpoint import checkpoint
 
 from toolkit.engine.divided import divide
@@ -163,4 +163,9 @@ def local(tensor: Tensor) -> Tensor:
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor put together from all ranks, which must all call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    # Dimension by dimension, as it is divided: PyTorch warns where it finds that it can't do them at once.
+    for done in range(1, tensor.device_mesh.ndim + 1):
+        tensor = tensor.redistribute(placements=[Replicate()] * done + list(tensor.placements[done:]))
+    return tensor.to_local()

@@ -63,15 +63,20 @@ def _shared_dropout(
 ) -> Tensor:
     """Dropout as the CPU's kernel draws it for all heads, of which these are a share: the weights dropped do not
     depend on the number of shares, and the generator is left in the same state by each."""
-    batch, heads, queries, _ = q.shape
-    index, number = share
-    kept = q.new_empty(batch, heads * number, queries, k.shape[2], dtype=torch.float32)
-    mine = kept.bernoulli_(1 - dropout)[:, index * heads : (index + 1) * heads].bool()
-    hidden = None if mask is None else q.new_zeros(mask.shape).masked_fill(~mask, float("-inf"))
-    mixed: Tensor = torch.ops.aten._scaled_dot_product_attention_math(
-        q, k, v, hidden, dropout, causal, mine, enable_gqa=heads > k.shape[1]
-    )[0]
-    return mixed
+    batch, heads, queries, head_dim = q.shape
+    groups, (index, number) = heads // k.shape[1], share
+    wide = torch.promote_types(q.dtype, torch.float32)
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    scores = (q.to(wide) * head_dim**-0.5) @ k.to(wide).transpose(-1, -2)
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril_()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    drawn = scores.new_empty(batch, heads * number, queries, k.shape[2]).bernoulli_(1 - dropout)
+    kept = drawn[:, index * heads : (index + 1) * heads] / (1 - dropout)
+    mixed: Tensor = scores.softmax(-1) * kept @ v.to(wide)
+    return mixed.to(q.dtype)
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
