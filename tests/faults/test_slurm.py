@@ -2,11 +2,12 @@
 
 import json
 import re
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import Bench, wait_until
+from harness import Bench, kill, wait_until
 from slurm import Slurm, missing
 
 pytestmark = [pytest.mark.long, pytest.mark.skipif(missing() is not None, reason=str(missing()))]
@@ -67,9 +68,15 @@ def test_a_preempted_run_goes_on_to_an_equal_end(cluster: Cluster) -> None:
 
 def test_a_time_limit_is_seen_coming(cluster: Cluster) -> None:
     # The limit is a whole minute, and SLURM may tell of it up to a minute ahead: at once, here.
-    long = ("train.duration=400 steps", "run.checkpoint_every=1000 steps")
+    long = ("train.duration=120 steps", "run.checkpoint_every=1000 steps", "run.hang_after=120")
     job = cluster.submit("limited", "--time", "1:00", "--ahead", "35", *long)
-    wait_until(lambda: cluster.events("limited", "stopped"), 90)
+    # However fast the machine is, the run is not done before it is told.
+    wait_until(lambda: cluster._step("limited") >= 20)
+    worker = cluster.rank("limited", 0).pid
+    kill(worker, signal.SIGSTOP)
+    wait_until(lambda: list(cluster.folder_of("limited").requests.glob("stop*")))
+    kill(worker, signal.SIGCONT)
+    wait_until(lambda: cluster.events("limited", "stopped"))
     cluster.wait_for_end("limited", job)
     stops = cluster.events("limited", "stopped")
     assert [event["step"] for event in stops] == [e["step"] for e in cluster.events("limited", "resumed")]

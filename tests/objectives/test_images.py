@@ -1,18 +1,24 @@
 """The objectives on images: what they compute, against plain references."""
 
+import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from tests.objectives import compared
 from toolkit.models.task import Given
 from toolkit.objectives.augmentation import augmented
 from toolkit.objectives.contrastive import ContrastiveTask, nt_xent, vicreg
 from toolkit.objectives.features import effective_rank, knn_accuracy, probe_accuracy, spread
 from toolkit.objectives.image_task import ImageTask
 from toolkit.objectives.masked_image import Hiding, MaskedImageTask
+from toolkit.objectives.part import Part
 from toolkit.objectives.pictures import table_of
 from toolkit.objectives.registry import OBJECTIVES
 from toolkit.objectives.rotation import RotationTask, turned
@@ -161,6 +167,27 @@ def test_the_contrastive_loss_has_the_gradient_of_its_value() -> None:
     assert torch.autograd.gradcheck(lambda a, b: vicreg(a, b, (25.0, 25.0, 1.0)), views)
 
 
+@pytest.mark.parametrize("counts", [(4, 3), (3, 3, 1)], ids=str)
+def test_ranks_compare_their_rows_with_those_of_all(counts: tuple[int, ...]) -> None:
+    script = Path(__file__).with_name("compared.py")
+    done = subprocess.run(
+        [sys.executable, str(script), *map(str, counts)],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    found = json.loads(done.stdout)
+    for method in ("simclr", "vicreg"):
+        views = compared.outputs(7).requires_grad_()
+        loss = compared.loss(method, views, Part(0, 7, 7))
+        loss.backward()
+        expected = torch.cat((loss.detach()[None], views.grad.flatten()))
+        torch.testing.assert_close(
+            torch.tensor(found[method], dtype=torch.float64), expected, rtol=1e-12, atol=1e-12
+        )
+
+
 def test_vicreg_against_its_definition() -> None:
     generator = torch.Generator().manual_seed(1)
     first, second = (torch.randn(9, 4, generator=generator, dtype=torch.float64) for _ in range(2))
@@ -198,6 +225,9 @@ def test_views_follow_the_seed_and_stay_pixels() -> None:
     assert view(1).shape == x.shape
     assert view(1).min() >= 0
     assert view(1).max() <= 1 + 1e-5
+    whole = view(1)
+    torch.manual_seed(1)
+    assert torch.equal(augmented(x[2:5], everything, Part(2, 3, len(x))), whole[2:5])
 
 
 def test_parts_of_a_view() -> None:

@@ -130,7 +130,7 @@ esac
 
 def skypilot_file(order: Order) -> str:
     """A task for `sky jobs launch`: managed jobs are started again after preemption, and the run resumes."""
-    gpus = f"  accelerators: H100:{order.gpus}  # another: sky show-gpus\n" if order.gpus else ""
+    gpus = f"  accelerators: H100:{order.gpus}  # another: sky gpus list\n" if order.gpus else ""
     order_there = Order(
         **{
             **order.__dict__,
@@ -138,7 +138,8 @@ def skypilot_file(order: Order) -> str:
             "nodes": 1,
         }
     )
-    meeting = f' --nodes {order.nodes} --rendezvous "$head:29400"' if order.nodes > 1 else ""
+    together = order.nodes > 1
+    meeting = f' --nodes {order.nodes} --rendezvous "$head:29400"' if together else ""
     return _SKYPILOT.format(
         name=", ".join(map(str, order.runs)),
         job=order.runs[0].name.replace("_", "-").replace(".", "-"),
@@ -146,10 +147,23 @@ def skypilot_file(order: Order) -> str:
         gpus=gpus,
         spec=order.spec,
         spec_name=order.spec.name,
+        runs=_VOLUME if together else _BUCKET,
         command=order_there.command("tk") + meeting,
     )
 
 
+_BUCKET = """\
+  # Checkpoints outlive the machine here. The bucket's name must be yours. Cached, since a run appends to its files.
+  /runs:
+    name: tk-runs-CHANGE-ME
+    mode: MOUNT_CACHED
+"""
+_VOLUME = """\
+
+volumes:
+  # Machines that train together write one folder, which a bucket is not: name a volume that all can mount.
+  /runs: tk-runs-CHANGE-ME
+"""
 _SKYPILOT = """\
 # Carries out {name} by SkyPilot: sky jobs launch submit.yaml
 name: {job}
@@ -159,14 +173,11 @@ resources:
 {gpus}  use_spot: true
 
 file_mounts:
+  # Files that the spec names have to be there too.
   ~/sky_workdir/{spec_name}: {spec}
-  # Checkpoints outlive the machines here. The bucket's name must be yours.
-  /runs:
-    name: tk-runs-CHANGE-ME
-    mode: MOUNT
-
+{runs}
 setup: |
-  pip install tk-pretrain
+  pip install tk-pretrain  # from its sources: `workdir: FOLDER` above, and `pip install .`
 
 run: |
   cd ~/sky_workdir

@@ -22,7 +22,14 @@ def run(
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Don't ask before a parent is replaced.")] = False,
     nproc: Annotated[int, typer.Option(metavar="N", min=1, help="Ranks on this machine, one a GPU.")] = 1,
-    nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Machines; start the same on each.")] = 1,
+    nodes: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            min=1,
+            help="Machines; start the same on each. run.parallel.min_nodes: go on with fewer.",
+        ),
+    ] = 1,
     rendezvous: Annotated[
         str | None,
         typer.Option(metavar="HOST:PORT", help="Where the machines meet: one of them, a free port."),

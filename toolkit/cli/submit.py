@@ -91,7 +91,7 @@ def submit(
         return
     if via == "skypilot":
         path = _write(stages[0], "submit.yaml", text)
-        say(f"{path} is written. `sky jobs launch {path}` starts it; edit the bucket in it first.")
+        say(f"{path} is written. `sky jobs launch {path}` starts it; edit the name under /runs in it first.")
         return
     _submit(order, text)
 

@@ -8,8 +8,10 @@ from toolkit.data.errors import DataError
 from toolkit.data.functions import Functions
 from toolkit.data.images.readers import IMAGES, SOUNDS, Digits, Folder, ImageReader
 from toolkit.data.records import Record, read_records
-from toolkit.data.sources.files import COMPRESSED, Files
+from toolkit.data.sources.files import Files
 from toolkit.data.sources.hub import Hub
+from toolkit.data.sources.remote import Place
+from toolkit.data.sources.share import COMPRESSED
 from toolkit.spec.data import FilesSource, HubSource
 from toolkit.spec.labelled import (
     Labelled,
@@ -91,7 +93,7 @@ class _FileRows:
         for file in files.files:
             yield from read_records(file.path, self._format(file.path), self._source.encoding)
 
-    def _format(self, path: Path) -> str:
+    def _format(self, path: Place) -> str:
         if self._source.format != "auto":
             return self._source.format
         suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() not in COMPRESSED]

@@ -1,20 +1,21 @@
 """From `[data]` to a corpus: read, train the tokenizer, tokenise, pack; each part cached on its own."""
 
 import errno
-import fcntl
 import shutil
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from toolkit.data.alone import alone
 from toolkit.data.corpus import PackedSplit
+from toolkit.data.crew import Crew, begun, drop_shares, join, tokenise_shares
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import DataError
 from toolkit.data.pretrained import pretrained
 from toolkit.data.progress import Progress, Silent, check
 from toolkit.data.rows import SourceRows, pack_source
 from toolkit.data.shards import TokenSource, finished
+from toolkit.data.shared import SharedCache
 from toolkit.data.sources import Reader, open_source
 from toolkit.data.split import cutoff, digest
 from toolkit.data.tokenise import as_utf8, tokenise
@@ -23,7 +24,7 @@ from toolkit.data.training import SAMPLE, sample, train
 from toolkit.plan.corpus import CorpusFacts, SourceFacts, cache_root, write_facts
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import BytesTokenizer, Data, PretrainedTokenizer
-from toolkit.store.atomic import remove_temporaries, write_atomic
+from toolkit.store.atomic import write_atomic
 
 _VERSION = 1
 """Raised when the same source and tokenizer would give other shards."""
@@ -32,7 +33,14 @@ _SCAN = 512 << 20
 """Characters of each source that the sample is drawn from."""
 
 
-def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None = None) -> Dataset:
+def prepare(
+    data: Data,
+    *,
+    cache: Path | None = None,
+    shared: SharedCache | None = None,
+    crew: Crew | None = None,
+    progress: Progress | None = None,
+) -> Dataset:
     """The corpus of a `[data]` section. What an earlier call finished is not done again.
 
     Shards are kept per source and tokenizer, rows per sequence length and held-out share: other weights,
@@ -41,6 +49,8 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
 
     Args:
         cache: Where shards are kept; `cache_root()` by default.
+        shared: Where other machines' shards are taken from, and these are kept too.
+        crew: This worker's place among those that do the same at the same time, and divide the sources by it.
         progress: Told how far it is; may stop it.
 
     Raises:
@@ -51,7 +61,7 @@ def prepare(data: Data, *, cache: Path | None = None, progress: Progress | None 
     watch = progress or Silent()
     with disk_errors(root):
         root.mkdir(parents=True, exist_ok=True)
-        return _prepare(data, root, watch)
+        return _prepare(data, root, shared, crew or Crew(), watch)
 
 
 @contextmanager
@@ -72,17 +82,17 @@ def disk_errors(root: Path) -> Iterator[None]:
         raise
 
 
-def _prepare(data: Data, root: Path, progress: Progress) -> Dataset:
+def _prepare(data: Data, root: Path, shared: SharedCache | None, crew: Crew, progress: Progress) -> Dataset:
     readers = [open_source(source, root) for source in data.sources]  # type: ignore[arg-type]
     keys = [fingerprint(reader.identity()) for reader in readers]
-    tokenizer = _tokenizer(data, readers, keys, root, progress)
+    tokenizer = _tokenizer(data, readers, keys, root, shared, progress)
     tokens: list[TokenSource] = []
     rows: list[SourceRows] = []
     for reader, key in zip(readers, keys, strict=True):
         name = fingerprint([_VERSION, key, tokenizer.fingerprint])[:32]
         folder = root / "tokens" / name
+        source = _tokens(reader, key, tokenizer, folder, shared, crew, progress)
         with alone(folder, progress):
-            source = _tokens(reader, key, tokenizer, folder, progress)
             rows.append(
                 pack_source(
                     source,
@@ -111,9 +121,14 @@ def _prepare(data: Data, root: Path, progress: Progress) -> Dataset:
 
 
 def _tokenizer(
-    data: Data, readers: Sequence[Reader], keys: Sequence[str], root: Path, progress: Progress
+    data: Data,
+    readers: Sequence[Reader],
+    keys: Sequence[str],
+    root: Path,
+    shared: SharedCache | None,
+    progress: Progress,
 ) -> TextTokenizer:
-    """The tokenizer asked for, from the cache or trained now on what is not held out."""
+    """The tokenizer asked for, from a cache or trained now on what is not held out."""
     spec = data.tokenizer
     if isinstance(spec, PretrainedTokenizer):
         return pretrained(spec.path)
@@ -123,6 +138,8 @@ def _tokenizer(
     identity = [_VERSION, spec.model_dump(mode="json"), data.validation, sorted(set(keys))]
     path = root / "tokenizers" / fingerprint(identity)[:32] / "tokenizer.json"
     with alone(path.parent, progress):
+        if not path.exists() and shared and (pulled := shared.pull_tokenizer(path.parent.name, progress)):
+            write_atomic(path, pulled.json)
         if not path.exists():
             progress.start("reading", None)
             distinct = dict(zip(keys, readers, strict=True))
@@ -138,7 +155,10 @@ def _tokenizer(
                     "too small: no text beside the held-out one to train a tokenizer on; add documents",
                 )
             progress.start("training the tokenizer", None)
-            write_atomic(path, train(spec, texts).json)
+            trained = train(spec, texts)
+            write_atomic(path, trained.json)
+            if shared:
+                shared.push_tokenizer(path.parent.name, trained, progress)
         return TextTokenizer.read(path)
 
 
@@ -157,14 +177,44 @@ def _held_in(reader: Reader, share: float, progress: Progress) -> Iterator[tuple
 
 
 def _tokens(
-    reader: Reader, key: str, tokenizer: TextTokenizer, folder: Path, progress: Progress
+    reader: Reader,
+    key: str,
+    tokenizer: TextTokenizer,
+    folder: Path,
+    shared: SharedCache | None,
+    crew: Crew,
+    progress: Progress,
 ) -> TokenSource:
-    if (source := finished(folder)) is not None:
-        return source
-    source = tokenise(reader, tokenizer, folder, progress)
-    if fingerprint(reader.identity()) != key:
-        shutil.rmtree(folder)
-        raise DataError(reader.name, "changed while it was read; run again when nothing writes to it")
+    """The tokens of a source, found here or in the shared place, or made by this worker or its crew."""
+
+    def found() -> TokenSource | None:
+        return finished(folder) or (shared.pull(folder, tokenizer, progress) if shared else None)
+
+    def check_unchanged(made: Path) -> None:
+        if fingerprint(reader.identity()) != key:
+            shutil.rmtree(made)
+            raise DataError(reader.name, "changed while it was read; run again when nothing writes to it")
+
+    shares: list[TokenSource] = []
+    if (crew.count > 1 or begun(folder)) and len(reader.shares()) > 1:
+        with alone(folder, progress):
+            source = found()
+        if not source:
+            shares = tokenise_shares(reader, tokenizer, folder, crew, shared, progress, check_unchanged)
+    with alone(folder, progress):
+        source = found()
+        if not source:
+            if shares:
+                source = join(shares, tokenizer, folder, progress)
+            else:
+                progress.start("tokenising", reader.size)
+                source = tokenise(reader, tokenizer, folder, progress)
+            check_unchanged(folder)
+        if not source.shards:
+            raise DataError(reader.name, "empty: there is no text in it")
+        if shared:
+            shared.push(source, progress)
+        drop_shares(folder, shared)
     return source
 
 
@@ -208,19 +258,3 @@ def _check_size(data: Data, readers: Sequence[Reader], facts: CorpusFacts) -> No
             f"too small: {(facts.train + facts.validation).documents} document in all, "
             "so none can be held out for validation; add documents",
         )
-
-
-@contextmanager
-def alone(folder: Path, progress: Progress) -> Iterator[None]:
-    """Holds a folder of the cache: another process that prepares the same waits, and then finds it done."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "lock").open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                check(progress)
-                time.sleep(0.1)
-        remove_temporaries(folder)
-        yield

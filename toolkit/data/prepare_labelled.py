@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from toolkit.data.alone import alone
 from toolkit.data.dataset import Dataset
 from toolkit.data.errors import DataError
 from toolkit.data.examples import (
@@ -23,7 +24,7 @@ from toolkit.data.examples import (
     write_examples,
 )
 from toolkit.data.labelled import open_labelled
-from toolkit.data.prepare import alone, disk_errors
+from toolkit.data.prepare import disk_errors
 from toolkit.data.progress import Progress, Silent, check
 from toolkit.data.records import Record, Values
 from toolkit.data.split import cutoff

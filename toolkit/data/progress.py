@@ -9,13 +9,17 @@ class Progress(Protocol):
     """Told how far preparation has come; asked whether to go on."""
 
     def start(self, phase: str, total: int | None) -> None:
-        """A phase begins: "reading", "training the tokenizer", "tokenising" or "packing".
+        """A phase begins: "reading", "training the tokenizer", "tokenising", "tokenising share …", "joining
+        shares", "packing", "pulling shards" or "pushing shards".
 
-        `total` is its length in bytes of text ("packing": shards), or None where it can't be known before.
+        `total` is its length in bytes of text (of the last four: shards), or None where it can't be known before.
         """
 
     def advance(self, n: int) -> None:
         """`n` more bytes or shards are done."""
+
+    def note(self, text: str) -> None:
+        """Something that a user should know, though the work goes on."""
 
     def should_stop(self) -> bool:
         """True ends the preparation with `PreparationStopped`, losing one unfinished shard at most."""
@@ -28,6 +32,9 @@ class Silent:
         pass
 
     def advance(self, n: int) -> None:
+        pass
+
+    def note(self, text: str) -> None:
         pass
 
     def should_stop(self) -> bool:

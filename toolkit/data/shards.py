@@ -6,7 +6,7 @@ don't count.
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +21,17 @@ from toolkit.store.atomic import write_atomic
 
 Model = TypeVar("Model", bound=BaseModel)
 
+SUFFIXES = (".tokens", ".documents")
+COUNTS = ".counts"
+"""Of a share: how much of it was read at each document, for who joins the shares."""
+SOURCE = "source.json"
+"""Written last: with it the shards beside it are all that there are."""
+
 DOCUMENT = np.dtype([("start", "<u8"), ("bytes", "<u8"), ("hash", "<u8", (2,))])
 """A document of a shard: where its end of text stands, the UTF-8 bytes of its text, its hash."""
+
+
+COUNT = np.dtype([("read", "<u8"), ("skipped", "<u8")])
 
 
 class Tokens(NamedTuple):
@@ -56,7 +65,14 @@ class ShardIndex(BaseModel):
     so_far: Counts
     """Of the source, at the last document of this shard."""
     sha256: dict[str, str]
-    """Of the other two files, by their endings."""
+    """Of the other files, by their endings."""
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of the other files, by their endings."""
+        in_all = (self.tokens * np.dtype(self.dtype).itemsize, self.documents * DOCUMENT.itemsize)
+        sizes = dict(zip(SUFFIXES, in_all, strict=True))
+        return {**sizes, COUNTS: self.documents * COUNT.itemsize} if COUNTS in self.sha256 else sizes
 
 
 @dataclass(frozen=True)
@@ -75,6 +91,11 @@ class Shard:
     def documents(self) -> NDArray[np.void]:
         """Of dtype DOCUMENT, mapped: shape (index.documents,)."""
         return _mapped(self.stem.with_suffix(".documents"), DOCUMENT)
+
+    @cached_property
+    def counts(self) -> NDArray[np.void]:
+        """Of dtype COUNT, mapped: shape (index.documents,). Shards of shares have it."""
+        return _mapped(self.stem.with_suffix(COUNTS), COUNT)
 
     @property
     def hashes(self) -> Hashes:
@@ -96,8 +117,16 @@ class Shard:
         return True
 
 
-def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int, so_far: Counts) -> Shard:
-    """Writes a shard of these documents, `end` being the id of the end of text."""
+def write_shard(
+    folder: Path,
+    number: int,
+    documents: Sequence[Tokens],
+    end: int,
+    so_far: Counts,
+    counts: Sequence[Counts] | None = None,
+) -> Shard:
+    """Writes a shard of these documents, `end` being the id of the end of text; the counts at each of them beside
+    them where they are given."""
     dtype = documents[0].ids.dtype
     mark = np.array([end], dtype)
     parts = [part for document in documents for part in (mark, document.ids)]
@@ -107,8 +136,10 @@ def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int
     table["bytes"] = [document.n_bytes for document in documents]
     table["hash"] = as_hashes([document.digest for document in documents])
     tokens = np.concatenate([*parts, mark]).astype(dtype.newbyteorder("<"), copy=False)
-    stem = folder / f"shard-{number:05}"
-    content = {".tokens": tokens.tobytes(), ".documents": table.tobytes()}
+    stem = shard_stem(folder, number)
+    content = dict(zip(SUFFIXES, (tokens.tobytes(), table.tobytes()), strict=True))
+    if counts is not None:
+        content[COUNTS] = np.array([(count.read, count.skipped) for count in counts], COUNT).tobytes()
     for suffix, data in content.items():
         write_atomic(stem.with_suffix(suffix), data)
     index = ShardIndex(
@@ -126,9 +157,21 @@ def write_shard(folder: Path, number: int, documents: Sequence[Tokens], end: int
 def whole_shards(folder: Path) -> Iterator[Shard]:
     """The shards from the first on, up to one that is missing or not whole."""
     number = 0
-    while shard := _open(folder / f"shard-{number:05}"):
+    while shard := open_shard(shard_stem(folder, number)):
         yield shard
         number += 1
+
+
+def drop_shards(folder: Path, first: int) -> None:
+    """Have the shards from number `first` on count no more."""
+    for path in folder.glob("shard-*.json"):
+        if int(path.stem.removeprefix("shard-")) >= first:
+            path.unlink()
+
+
+def shard_stem(folder: Path, number: int) -> Path:
+    """The path of a shard without its endings."""
+    return folder / f"shard-{number:05}"
 
 
 class TokenIndex(BaseModel):
@@ -159,32 +202,34 @@ class TokenSource:
 def finish(folder: Path, totals: Counts) -> TokenSource:
     """Marks the shards of `folder` as all that there are of the source."""
     shards = tuple(whole_shards(folder))
+    index = TokenIndex(shards=len(shards), totals=totals, digest=content_digest(shards))
+    write_atomic(folder / SOURCE, index.model_dump_json().encode())
+    return TokenSource(folder, index, shards)
+
+
+def content_digest(shards: Iterable[Shard]) -> str:
+    """sha256 of the hashes of their documents, in order."""
     content = hashlib.sha256()
     for shard in shards:
         content.update(shard.hashes.tobytes())
-    index = TokenIndex(shards=len(shards), totals=totals, digest=content.hexdigest())
-    write_atomic(folder / "source.json", index.model_dump_json().encode())
-    return TokenSource(folder, index, shards)
+    return content.hexdigest()
 
 
 def finished(folder: Path) -> TokenSource | None:
     """The tokens in `folder`, or None when the source has not been read to its end."""
-    index = _read(folder / "source.json", TokenIndex)
+    index = _read(folder / SOURCE, TokenIndex)
     if index is None:
         return None
     shards = tuple(whole_shards(folder))
     return TokenSource(folder, index, shards) if len(shards) == index.shards else None
 
 
-def _open(stem: Path) -> Shard | None:
+def open_shard(stem: Path) -> Shard | None:
+    """The shard, or None where it is missing or not whole."""
     index = _read(stem.with_suffix(".json"), ShardIndex)
     if index is None:
         return None
-    sizes = {
-        ".tokens": index.tokens * np.dtype(index.dtype).itemsize,
-        ".documents": index.documents * DOCUMENT.itemsize,
-    }
-    for suffix, size in sizes.items():
+    for suffix, size in index.sizes.items():
         path = stem.with_suffix(suffix)
         if not path.is_file() or path.stat().st_size != size:
             return None

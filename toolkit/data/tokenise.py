@@ -1,7 +1,7 @@
 """Documents to token shards: duplicates dropped, every core busy, resumable after the last whole shard."""
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain, takewhile
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from toolkit.data.errors import DataError
+from toolkit.data.ahead import in_order
 from toolkit.data.progress import Progress, check
 from toolkit.data.shards import (
     Counts,
@@ -21,7 +21,7 @@ from toolkit.data.shards import (
     whole_shards,
     write_shard,
 )
-from toolkit.data.sources import Document, Reader
+from toolkit.data.sources import Document, Part
 from toolkit.data.split import Seen, as_hashes, digest
 from toolkit.data.tokenizer import TextTokenizer
 
@@ -45,41 +45,75 @@ class Kept(NamedTuple):
     so_far: Counts
 
 
-def tokenise(reader: Reader, tokenizer: TextTokenizer, folder: Path, progress: Progress) -> TokenSource:
-    """The source's tokens in `folder`, from the cache or made now; goes on where an earlier call ended.
+class Writer:
+    """The shards of a folder, one after another; what an earlier process left whole is kept.
+
+    Attributes:
+        seen: The documents of the whole shards; who adds documents asks it which are new.
+        so_far: Counts at the end of the whole shards.
+        counted: Whether the counts at each document are kept, by which shares are joined.
+    """
+
+    def __init__(self, folder: Path, end: int, *, counted: bool = False) -> None:
+        self._folder = folder
+        self._end = end
+        self._counted = counted
+        self.whole = list(takewhile(Shard.is_intact, whole_shards(folder)))
+        self._number = len(self.whole)
+        self._waiting: list[Tokens] = []
+        self._counts: list[Counts] = []
+        self._length = 0
+        self.seen, self.so_far = Seen(), Counts()
+        for shard in self.whole:
+            self.seen.add(shard.hashes)
+            self.so_far = shard.index.so_far
+
+    def add(self, document: Tokens, so_far: Counts) -> None:
+        """One more document, and the counts of the source when it was read."""
+        self._waiting.append(document)
+        self._counts.append(so_far)
+        self._length += len(document.ids) + 1
+        if self._length >= SHARD_TOKENS:
+            self._close(so_far)
+
+    def finish(self, totals: Counts) -> TokenSource:
+        """Writes what is left, and marks the shards as all that there are."""
+        if self._waiting:
+            self._close(totals)
+        return finish(self._folder, totals)
+
+    def _close(self, so_far: Counts) -> None:
+        counts = self._counts if self._counted else None
+        write_shard(self._folder, self._number, self._waiting, self._end, so_far, counts)
+        self._number += 1
+        self._waiting, self._counts, self._length = [], [], 0
+
+
+def tokenise(
+    reader: Part, tokenizer: TextTokenizer, folder: Path, progress: Progress, *, counted: bool = False
+) -> TokenSource:
+    """The tokens of a source, or of a share of it, in `folder`, from the cache or made now; goes on where an earlier
+    call ended. A source without text has no shards.
+
+    Args:
+        counted: Keep the counts at each document too, by which shares are joined.
 
     Raises:
-        DataError: The source can't be read, or holds no text.
+        DataError: The source can't be read.
         PreparationStopped: `progress` asked for it.
     """
     if (done := finished(folder)) is not None:
         return done
-    progress.start("tokenising", reader.size)
-    shards = list(takewhile(Shard.is_intact, whole_shards(folder)))
-    seen, start = Seen(), Counts()
-    for shard in shards:
-        seen.add(shard.hashes)
-        start = shard.index.so_far
+    writer = Writer(folder, tokenizer.end_of_text_id, counted=counted)
+    for shard in writer.whole:
         progress.advance(shard.index.bytes)
-    number = len(shards)
-    waiting: list[Tokens] = []
-    length = 0
-    batches = _Batches(reader, seen, start)
+    batches = _Batches(reader, writer.seen, writer.so_far)
     for batch, ids in _encoded(batches, tokenizer):
         for kept, document in zip(batch, ids, strict=True):
-            waiting.append(Tokens(document, kept.n_bytes, kept.digest))
-            length += len(document) + 1
-            if length >= SHARD_TOKENS:
-                write_shard(folder, number, waiting, tokenizer.end_of_text_id, kept.so_far)
-                number, waiting, length = number + 1, [], 0
+            writer.add(Tokens(document, kept.n_bytes, kept.digest), kept.so_far)
         progress.advance(sum(kept.n_bytes for kept in batch))
         check(progress)
-    totals = batches.counts
-    if waiting:
-        write_shard(folder, number, waiting, tokenizer.end_of_text_id, totals)
-    elif not number:
-        raise DataError(reader.name, "empty: there is no text in it")
-    return finish(folder, totals)
+    return writer.finish(batches.counts)
 
 
 class _Batches:
@@ -89,7 +123,7 @@ class _Batches:
         counts: Of the source so far.
     """
 
-    def __init__(self, reader: Reader, seen: Seen, start: Counts) -> None:
+    def __init__(self, reader: Part, seen: Seen, start: Counts) -> None:
         self._documents = reader.documents(skip=start.read)
         self._seen = seen
         self.counts = start
@@ -138,15 +172,12 @@ def as_utf8(document: Document) -> bytes:
 
 def _encoded(batches: _Batches, tokenizer: TextTokenizer) -> Iterator[tuple[list[Kept], list[Ids]]]:
     """Each batch with the ids of its documents; the next batch is read while one is being encoded."""
+
+    def ids_of(batch: list[Kept]) -> tuple[list[Kept], list[Ids]]:
+        return batch, encode([kept.text for kept in batch], tokenizer)
+
     with ThreadPoolExecutor(1) as pool:
-        before: tuple[list[Kept], Future[list[Ids]]] | None = None
-        for batch in batches:
-            future = pool.submit(encode, [kept.text for kept in batch], tokenizer)
-            if before is not None:
-                yield before[0], before[1].result()
-            before = batch, future
-        if before is not None:
-            yield before[0], before[1].result()
+        yield from in_order(pool, ids_of, batches, 1)
 
 
 def encode(texts: list[str], tokenizer: TextTokenizer) -> list[Ids]:

@@ -96,5 +96,8 @@ class DataProgress:
         self._done += n
         self._console.advance(self._done)
 
+    def note(self, text: str) -> None:
+        self._console.warn(text)
+
     def should_stop(self) -> bool:
         return self._stopping()

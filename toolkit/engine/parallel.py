@@ -6,7 +6,8 @@ computes and let go after it. Gradients are summed over the ranks once a step.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Self, TypeVar
@@ -26,6 +27,7 @@ from toolkit.engine.tensors import divides
 from toolkit.models.task import Task
 from toolkit.plan.division import degrees
 from toolkit.plan.plan import Plan
+from toolkit.spec.objective import WHOLE_BATCH
 from toolkit.spec.run import Parallel
 
 DIMENSIONS = ("replicate", "shard", "tensor")
@@ -38,12 +40,16 @@ class Sharding:
     """How a task lies on the ranks. Alone there is no mesh, and the task stays in one piece.
 
     Attributes:
+        rows: That a rank computes at once in training.
+        together: Whether ranks have a part each of one micro-batch, whose rows the loss compares.
         gather: Type in which the weights of blocks travel; gradients travel in float32 always.
     """
 
     hardware: Hardware
     ranks: Ranks
     parallel: Parallel
+    rows: int
+    together: bool
     compiled: bool
     gather: torch.dtype
     mesh: DeviceMesh | None
@@ -57,12 +63,7 @@ class Sharding:
         if ranks.alone:
             parallel = parallel.model_copy(update={"replicate": 1, "shard": 1, "tensor": 1})
         shape = degrees(parallel, ranks.world)
-        if plan.micro_batches < (groups := shape[0] * shape[1]):
-            who = f"groups of {parallel.tensor} ranks" if parallel.tensor > 1 else "ranks"
-            raise StageError(
-                f"a batch of {plan.batch_rows} rows in micro-batches of {plan.micro_batch} gives work to "
-                f"{plan.micro_batches} of {groups} {who}. Lower run.micro_batch, or use fewer ranks."
-            )
+        rows = _rows_at_once(plan, shape[0] * shape[1])
         mesh = None
         if not ranks.alone:
             mesh = init_device_mesh(hardware.device.type, shape, mesh_dim_names=DIMENSIONS)
@@ -71,6 +72,8 @@ class Sharding:
             hardware,
             ranks,
             parallel,
+            rows,
+            together=plan.task.kind in WHOLE_BATCH and not ranks.alone,
             compiled=plan.run.compile == "on" or (plan.run.compile == "auto" and on_gpu),
             gather=hardware.dtype if narrow else torch.float32,
             mesh=mesh,
@@ -106,6 +109,7 @@ class Sharding:
             if self.compiled:
                 block.forward = torch.compile(block.forward)
         if self.mesh is not None:
+            task.peers = torch.distributed.group.WORLD if self.together else None
             self._shard(task, blocks, self.mesh)
         return task.to(self.hardware.device)
 
@@ -127,6 +131,20 @@ class Sharding:
         if isinstance(task, FSDPModule):
             task.set_requires_gradient_sync(now)
 
+    @contextmanager
+    def gathered(self, task: Task) -> Iterator[None]:
+        """All weights in one piece on every rank, for a task that `observes_freely`."""
+        # What is not in blocks stays in one piece from the forward pass of an evaluation on.
+        blocks = [block for block in task.compilable() if isinstance(block, FSDPModule)]
+        blocks = blocks if task.observes_freely else []
+        for block in blocks:
+            block.set_reshard_after_forward(False)
+            block.unshard()
+        yield
+        for block in blocks:
+            block.set_reshard_after_forward(True)
+            block.reshard()
+
     def norm(self, gradients: Sequence[Tensor]) -> Tensor:
         """The norm over all gradients, wherever their parts lie."""
         if self.mesh is None:
@@ -147,6 +165,24 @@ class Sharding:
         mesh = tensor.device_mesh
         parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if divides(placement)]
         return self.ranks.world // math.prod(parts)
+
+
+def _rows_at_once(plan: Plan, shares: int) -> int:
+    """The rows of a micro-batch; where a loss compares all rows of a batch, they are divided over the ranks.
+
+    Raises StageError where some of so many shares would have no work.
+    """
+    whole, tensor = plan.task.kind in WHOLE_BATCH, plan.run.parallel.tensor
+    rows = -(-plan.batch_rows // shares) if whole else plan.micro_batch
+    busy = -(-plan.batch_rows // rows)
+    if busy < shares:
+        who = f"groups of {tensor} ranks" if tensor > 1 else "ranks"
+        raise StageError(
+            f"a batch of {plan.batch_rows} rows, {rows} at once, gives work to {busy} of {shares} {who}. "
+            + ("Use a larger batch" if whole else "Lower run.micro_batch")
+            + ", or fewer ranks."
+        )
+    return rows
 
 
 def clip(gradients: Sequence[Tensor], limit: float, norm: Tensor) -> None:

@@ -55,7 +55,7 @@ def rate_of(task: Task, tune: Tune | None) -> Callable[[str], float]:
 
 
 def moving(task: nn.Module) -> dict[str, torch.Tensor]:
-    """What moves, by name."""
-    return {
-        name: parameter.detach() for name, parameter in task.named_parameters() if parameter.requires_grad
-    }
+    """What moves, by name; divided over the ranks where the task is."""
+    # The parameters themselves may lie there in one piece after an evaluation; those of the state never do.
+    state = task.state_dict()
+    return {name: state[name].detach() for name, held in task.named_parameters() if held.requires_grad}

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 
 from toolkit.models.trunk import Trunk
 from toolkit.spec.model import Architecture
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 Batch = Mapping[str, Tensor]
 """A micro-batch: named tensors whose first dimension is the rows."""
@@ -110,6 +113,10 @@ class Task(nn.Module, ABC):
     """Rows that `observe` sees of an evaluation during training; None for all."""
     observed_at_last: int | None = None
     """Rows that it sees of a run's last evaluation; None for all."""
+    observes_freely = False
+    """Whether `observe` calls the trunk as often as the rows need it; else once at most."""
+    peers: "ProcessGroup | None" = None
+    """Ranks that each train on a part of one micro-batch, for a loss that compares its rows."""
 
     @abstractmethod
     def weight(self, batch: Batch) -> int:

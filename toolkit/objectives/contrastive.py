@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-import torch.distributed
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -16,6 +15,7 @@ from toolkit.models.task import Batch, Given, Loss
 from toolkit.models.vit import as_floats
 from toolkit.objectives.augmentation import augmented
 from toolkit.objectives.image_task import ImageTask
+from toolkit.objectives.part import Part
 from toolkit.objectives.pictures import table_of
 from toolkit.spec.objective import Contrastive
 
@@ -38,7 +38,8 @@ class Projection(nn.Module):
 
 
 class ContrastiveTask(ImageTask):
-    """A unit of loss is an image. The loss compares the images of a batch, so a batch is not taken apart."""
+    """A unit of loss is an image. The loss compares the images of a batch, so a batch is not computed in pieces: ranks
+    have a part of its images each, and compare them with those of all."""
 
     def __init__(self, objective: Contrastive, given: Given) -> None:
         super().__init__(objective.kind, given)
@@ -50,14 +51,16 @@ class ContrastiveTask(ImageTask):
 
     def forward(self, batch: Batch) -> Loss:
         images = as_floats(batch["inputs"])
-        views = torch.cat([augmented(images, self.objective.augment) for _ in range(VIEWS)])
+        # An evaluation's batches are whole on each rank.
+        part = Part.of(len(images), images.device, self.peers if self.training else None)
+        views = torch.cat([augmented(images, self.objective.augment, part) for _ in range(VIEWS)])
         projected: Tensor = self.head(self.trunk.pooled(self.trunk(views))).float()
         first, second = projected.chunk(VIEWS)
         if self.objective.method == "vicreg":
             weights = (self.objective.invariance, self.objective.variance, self.objective.covariance)
-            return Loss(vicreg(gathered(first), gathered(second), weights) * len(images))
-        loss, correct = nt_xent(first, second, self.objective.temperature)
-        return Loss(loss, {"accuracy": correct})
+            return Loss(vicreg(part.gather(first), part.gather(second), weights) * part.rows)
+        total, correct = nt_xent(first, second, self.objective.temperature, part)
+        return Loss(total, {"accuracy": correct})
 
     def forward_flops(self, sequence_length: int) -> float:
         head = 2 * (self.head.up.weight.numel() + self.head.out.weight.numel())
@@ -69,25 +72,26 @@ class ContrastiveTask(ImageTask):
         return {"views": table_of([pixels.cpu(), *views])}
 
 
-def nt_xent(first: Tensor, second: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+def nt_xent(
+    first: Tensor, second: Tensor, temperature: float, part: Part | None = None
+) -> tuple[Tensor, Tensor]:
     """Cross-entropy of finding a view's other view among all views of the batch, by cosine similarity.
 
     Args:
-        first: (rows, outputs), one view of each image; `second` the other one. On several ranks each has its
-            own rows, and the candidates are those of all ranks.
+        first: (rows, outputs), one view of each image; `second` the other one.
+        part: Which rows of the batch they are, if not all.
 
     Returns:
         The sum over rows of the mean over their two views, in nats; and how often the other view was the
         most similar one, halves included.
     """
     rows = len(first)
-    own = F.normalize(torch.cat((first, second)), dim=1)
-    parts = gathered(F.normalize(torch.cat((first, second), 1).view(rows, 2, -1), dim=2))
-    everyone = torch.cat((parts[:, 0], parts[:, 1]))
-    total, offset = len(parts), _rank() * rows
-    logits = own @ everyone.T / temperature
-    place = torch.arange(rows, device=first.device) + offset
-    itself, other = torch.cat((place, place + total)), torch.cat((place + total, place))
+    part = part or Part(0, rows, rows)
+    first, second = F.normalize(first, dim=1), F.normalize(second, dim=1)
+    everyone = torch.cat((part.gather(first), part.gather(second)))
+    logits = torch.cat((first, second)) @ everyone.T / temperature
+    place = torch.arange(rows, device=first.device) + part.first
+    itself, other = torch.cat((place, place + part.total)), torch.cat((place + part.total, place))
     logits = logits.scatter(1, itself[:, None], -torch.inf)
     correct = (logits.detach().argmax(1) == other).sum() / VIEWS
     return F.cross_entropy(logits, other, reduction="sum") / VIEWS, correct
@@ -106,18 +110,3 @@ def vicreg(first: Tensor, second: Tensor, weights: tuple[float, float, float]) -
             apart = covariance.square().sum() - covariance.diagonal().square().sum()
             loss = loss + weights[2] * apart / outputs
     return loss
-
-
-def gathered(rows: Tensor) -> Tensor:
-    """The rows of all ranks, in the order of the ranks, with gradients to each; those of this one if alone."""
-    if not torch.distributed.is_available() or not torch.distributed.is_initialized():
-        return rows
-    from torch.distributed.nn.functional import all_gather
-
-    parts: tuple[Tensor, ...] = all_gather(rows)  # type: ignore[no-untyped-call]
-    return torch.cat(parts)
-
-
-def _rank() -> int:
-    alone = not torch.distributed.is_available() or not torch.distributed.is_initialized()
-    return 0 if alone else torch.distributed.get_rank()

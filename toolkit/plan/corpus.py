@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.plan.parent import ParentRecord
 from toolkit.spec.data import Data
+from toolkit.spec.places import is_url
 from toolkit.spec.target import RECIPE, Finetune
 from toolkit.store.atomic import write_atomic
 
@@ -167,5 +168,5 @@ def _write(path: Path, facts: CorpusFacts) -> None:
 def _resolve_local_path(section: dict[str, Any], name: str = "path") -> None:
     """A hub name stays as it is unless a folder of that name is here."""
     path = section.get(name)
-    if path is not None and (section["kind"] == "files" or Path(path).exists()):
+    if path is not None and not is_url(path) and (section["kind"] == "files" or Path(path).exists()):
         section[name] = str(Path(path).expanduser().absolute())

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
+from toolkit.plan.corpus import cache_root
 from toolkit.plan.figures import flop, length_of_time, short, size
 from toolkit.plan.length import Every
 from toolkit.plan.origin import Origin
 from toolkit.plan.plan import Plan
 from toolkit.spec.model import ViTArchitecture
 from toolkit.spec.recovery import Recovery
+from toolkit.spec.spec import PRETRAIN
 
 UNPREPARED = "not known before the data is prepared"
 
@@ -33,6 +35,7 @@ def plan_rows(plan: Plan) -> list[tuple[str, str]]:
         ("operations", _operations(plan)),
         *_memory(plan),
         ("disk", _disk(plan)),
+        *_shards(plan),
         ("time", _time(plan)),
         *_cost(plan),
         ("fingerprint", plan.fingerprint[:16]),
@@ -60,6 +63,12 @@ def _recovery(plan: Plan) -> list[tuple[str, str]]:
     return [
         ("bad batches", f"not finite: {asked.on_nonfinite}; spikes: {asked.on_spike}; at most {asked.limit}")
     ]
+
+
+def _shards(plan: Plan) -> list[tuple[str, str]]:
+    if plan.run.shards is None or plan.stage != PRETRAIN or not plan.vocab_size:
+        return []
+    return [("shards", f"kept in {plan.run.shards}"), ("", f"and in {cache_root()}")]
 
 
 class Beside(NamedTuple):

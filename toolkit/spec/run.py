@@ -1,11 +1,13 @@
 """`[run]`: execution. Nothing here changes the result, so nothing here is part of the fingerprint."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from toolkit.spec.duration import Interval
-from toolkit.spec.section import Allowed, Section
+from toolkit.spec.places import credentials_of
+from toolkit.spec.section import Allowed, Conflict, Section
 
 Device = Annotated[
     str,
@@ -83,7 +85,21 @@ class Run(Section):
     """How often the model writes a sample. Default: at each evaluation."""
     prompts: tuple[str, ...] = ()
     """What samples begin with; by default nothing."""
+    shards: str | None = None
+    """Folder or URL that machines share, such as `s3://bucket/tk`: prepared tokens of texts are kept there too, and
+    taken from there instead of made again. Credentials are those that the store's driver finds in its environment."""
+    tokenise_processes: int = Field(default=1, ge=1)
+    """Processes of each rank that tokenise a corpus of several files at once; what comes of it is the same. One
+    already encodes on every core: more help where reading and decompressing keep it waiting."""
     keep: Keep = Keep()
     """Which checkpoints stay on disk."""
     rates: Rates = Rates()
     """Prices for the plan's account of cost: per_hour, or watts and per_kwh; currency."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.shards is not None and credentials_of(self.shards):
+            yield Conflict(
+                ("shards",),
+                "holds credentials, which a run would keep. Leave them to the store's environment, such as "
+                "AWS_ACCESS_KEY_ID.",
+            )

@@ -1,7 +1,6 @@
 """What holds between `[data]`, `[model]` and `[objective]`: which go together, and what one fills in of another."""
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from toolkit.spec.augment import filled_in
@@ -15,6 +14,7 @@ from toolkit.spec.data import (
 from toolkit.spec.errors import listing, shown
 from toolkit.spec.model import ViT
 from toolkit.spec.objective import READS, Contrastive, MaskedLM, Objective, RotationObjective
+from toolkit.spec.places import is_url, under
 from toolkit.spec.section import Conflict
 from toolkit.spec.target import Finetune
 
@@ -71,7 +71,7 @@ def under_root(data: Data, finetune: Mapping[str, Finetune]) -> tuple[Data, Mapp
     def moved(source: Any) -> Any:
         keys = () if source.kind == "hub" else ("path", "validation_path")
         paths = {key: path for key in keys if (path := getattr(source, key, None)) is not None}
-        joined = {k: p if p.startswith("~") else str(Path(root) / p) for k, p in paths.items()}
+        joined = {k: p if p.startswith("~") or is_url(p) else under(root, p) for k, p in paths.items()}
         return source.model_copy(update=joined)
 
     sources = tuple(moved(source) for source in data.sources)

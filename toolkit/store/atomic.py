@@ -56,7 +56,7 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
 
     With `durable` it survives a power loss too; leave that out for what is rewritten every second.
     """
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    beside = temporary(path)
     try:
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         try:
@@ -71,6 +71,11 @@ def write_atomic(path: Path, data: bytes, *, durable: bool = True) -> None:
         raise
     if durable:
         fsync_folder(path.parent)
+
+
+def temporary(path: Path) -> Path:
+    """A new name beside `path`, for what will replace it; `remove_temporaries` knows it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
 
 
 def remove_temporaries(folder: Path) -> None:

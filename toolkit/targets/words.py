@@ -66,6 +66,7 @@ class WordsTask(LanguageTask, TargetTask):
 
     longest_answer = 256
     """Tokens of a predicted text, at most."""
+    observes_freely = True
 
     @property
     def tokenizer(self) -> Reader:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from toolkit.data.alone import alone
 from toolkit.data.dataset import Arrays, Dataset
 from toolkit.data.encoders import Encoder, image_encoder
 from toolkit.data.errors import DataError
@@ -20,7 +21,7 @@ from toolkit.data.examples import Examples, Writer, read_index, row_bytes, write
 from toolkit.data.images.pixels import Pixels
 from toolkit.data.images.readers import ImageReader, open_images
 from toolkit.data.order import Numbers, Order, permute
-from toolkit.data.prepare import alone, disk_errors
+from toolkit.data.prepare import disk_errors
 from toolkit.data.progress import Progress, Silent, check
 from toolkit.data.records import Record
 from toolkit.data.split import cutoff

@@ -3,14 +3,14 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from toolkit.data.sources.document import Document, Reader
+from toolkit.data.sources.document import Document, Part, Reader
 from toolkit.data.sources.fasta import Fasta
 from toolkit.data.sources.files import Files
 from toolkit.data.sources.hub import Hub
 from toolkit.data.sources.python_stdlib import PythonStdlib
 from toolkit.spec.data import FastaSource, FilesSource, PythonStdlibSource, TextSource
 
-__all__ = ["Document", "Reader", "documents", "open_source"]
+__all__ = ["Document", "Part", "Reader", "documents", "open_source"]
 
 
 def open_source(source: TextSource, cache: Path | None = None) -> Reader:

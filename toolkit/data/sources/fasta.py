@@ -1,14 +1,15 @@
 """FASTA files: sequences of letters under a line with a name (Pearson 1988)."""
 
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
 from toolkit.data.sources.files import Files
+from toolkit.data.sources.remote import Place
 from toolkit.data.sources.rows import lines
+from toolkit.data.sources.share import Share
 from toolkit.spec.data import FastaSource, FilesSource
 
 
@@ -30,14 +31,17 @@ class Fasta:
         return {"kind": "fasta", "files": self._files.identity()["files"]}
 
     def documents(self, skip: int = 0) -> Iterator[Document]:
-        return islice(self._all(), skip, None)
+        return self._share.documents(skip)
 
-    def _all(self) -> Iterator[Document]:
-        for file in self._files.files:
-            yield from read_fasta(file.path)
+    def shares(self) -> list[Share]:
+        return self._share.divided()
+
+    @property
+    def _share(self) -> Share:
+        return Share(self.name, self._files.files, lambda file: read_fasta(file.path))
 
 
-def read_fasta(path: Path) -> Iterator[Document]:
+def read_fasta(path: Place) -> Iterator[Document]:
     """The sequences of a file. Gaps of alignments (`-`, `.`) and stops (`*`) are left out.
 
     Raises:

@@ -6,19 +6,20 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
+from toolkit.data.sources.remote import LOCAL, Place, Remote, find
 from toolkit.data.sources.rows import read_csv, read_jsonl, read_parquet
+from toolkit.data.sources.share import COMPRESSED, File, Share
 from toolkit.data.sources.text import read_text
 from toolkit.plan.fingerprint import fingerprint
 from toolkit.spec.data import FilesSource
+from toolkit.spec.places import is_url
 from toolkit.store.atomic import write_atomic
 
 _FORMATS = {
@@ -28,19 +29,13 @@ _FORMATS = {
     ".csv": "csv",
     ".tsv": "csv",
 }
-COMPRESSED = {".gz", ".zst"}
 # A file system's clock ticks coarsely: a hash taken this soon after a write may miss the next write.
 _SETTLED_NANOSECONDS = 2_000_000_000
 
 
-@dataclass(frozen=True)
-class File:
-    name: str
-    path: Path
-
-
 class Files:
-    """A file, every file below a folder, or those that a glob matches, in the order of their names."""
+    """A file, every file below a folder, or those that a glob matches, in the order of their names; on this machine
+    or, by a URL, in a store."""
 
     def __init__(self, source: FilesSource, cache: Path | None = None) -> None:
         self._source = source
@@ -52,7 +47,14 @@ class Files:
 
     @cached_property
     def files(self) -> list[File]:
-        path = Path(self._source.path).expanduser()
+        return self._find()
+
+    def _find(self) -> list[File]:
+        given = self._source.path
+        scheme = next((scheme for scheme in LOCAL if given.startswith(scheme)), "")
+        if is_url(given) and not scheme:
+            return _visible([File(name, file) for name, file in find(given).items()], given, _NOTHING_THERE)
+        path = Path(given.removeprefix(scheme)).expanduser()
         if path.is_file():
             return [File(path.name, path)]
         if path.is_dir():
@@ -63,20 +65,17 @@ class Files:
             paths = [Path(match) for match in matches if Path(match).is_file()]
             root = Path(os.path.commonpath([p.parent for p in paths])) if paths else path
         found = [File(p.relative_to(root).as_posix(), p) for p in paths]
-        visible = [file for file in found if not any(part.startswith(".") for part in Path(file.name).parts)]
-        if not visible:
-            raise DataError(self._source.path, _why_nothing(path))
-        return sorted(visible, key=lambda file: file.name)
+        return _visible(found, given, _why_nothing(path) if not found else "it holds hidden files only")
 
     @property
     def size(self) -> int | None:
-        plain = all(file.path.suffix not in COMPRESSED for file in self.files)
-        return sum(file.path.stat().st_size for file in self.files) if plain else None
+        return self._share.size
 
     def identity(self) -> dict[str, Any]:
         known = self._known_hashes()
-        hashes = {file.name: _hash(file, known) for file in self.files}
-        if self._cache is not None and hashes != known:
+        # Listed anew: what a store tells of its files is of the moment when it was asked.
+        hashes = {file.name: _hash(file, known) for file in self._find()}
+        if self._cache is not None and hashes != known and not is_url(self._source.path):
             path = self._hashes_path(self._cache)
             path.parent.mkdir(parents=True, exist_ok=True)
             write_atomic(path, json.dumps(hashes).encode())
@@ -90,22 +89,26 @@ class Files:
         }
 
     def documents(self, skip: int = 0) -> Iterator[Document]:
-        return islice(self._all(), skip, None)
+        return self._share.documents(skip)
 
-    def _all(self) -> Iterator[Document]:
-        alone = len(self.files) == 1
-        for file in self.files:
-            kind = self._format(file.path)
-            if kind == "text":
-                yield from read_text(file.path, self._source.encoding, alone=alone)
-            elif kind == "jsonl":
-                yield from read_jsonl(file.path, self._source.text_key, self._source.encoding)
-            elif kind == "csv":
-                yield from read_csv(file.path, self._source.text_key, self._source.encoding)
-            else:
-                yield from read_parquet(file.path, self._source.text_key)
+    def shares(self) -> list[Share]:
+        return self._share.divided()
 
-    def _format(self, path: Path) -> str:
+    @property
+    def _share(self) -> Share:
+        return Share(self.name, self.files, self._read)
+
+    def _read(self, file: File) -> Iterator[Document]:
+        kind = self._format(file.path)
+        if kind == "text":
+            return read_text(file.path, self._source.encoding, alone=len(self.files) == 1)
+        if kind == "jsonl":
+            return read_jsonl(file.path, self._source.text_key, self._source.encoding)
+        if kind == "csv":
+            return read_csv(file.path, self._source.text_key, self._source.encoding)
+        return read_parquet(file.path, self._source.text_key)
+
+    def _format(self, path: Place) -> str:
         if self._source.format != "auto":
             return self._source.format
         suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -118,7 +121,7 @@ class Files:
         return cache / "hashes" / f"{fingerprint(place)[:32]}.json"
 
     def _known_hashes(self) -> dict[str, dict[str, Any]]:
-        if self._cache is None:
+        if self._cache is None or is_url(self._source.path):
             return {}
         try:
             known = json.loads(self._hashes_path(self._cache).read_bytes())
@@ -128,19 +131,37 @@ class Files:
 
 
 def _hash(file: File, known: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The file's sha256, from memory when its size, inode and times are those it was hashed at."""
+    """The file's sha256, from memory when its size, inode and times are those it was hashed at; of a file in a
+    store what the store tells, its checksum or the time of its last change."""
+    if isinstance(file.path, Remote):
+        return {"sha256": file.path.version or _sha256(file.path)}
     status = file.path.stat()
     stamp = [status.st_size, status.st_ino, status.st_mtime_ns, status.st_ctime_ns]
     entry = known.get(file.name)
     if entry is not None and entry.get("stamp") == stamp:
         return entry
-    try:
-        with file.path.open("rb") as opened:
-            digest = hashlib.file_digest(opened, "sha256").hexdigest()
-    except OSError as error:
-        raise DataError(file.path, f"can't be read: {error.strerror}") from error
+    digest = _sha256(file.path)
     settled = time.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns) > _SETTLED_NANOSECONDS
     return {"sha256": digest, "stamp": stamp if settled else None}
+
+
+def _sha256(path: Place) -> str:
+    try:
+        with path.open("rb") as opened:
+            return hashlib.file_digest(opened, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(path, f"can't be read: {error.strerror}") from error
+
+
+def _visible(files: list[File], given: str, nothing: str) -> list[File]:
+    """Those that are not hidden, by name. Raises DataError if there are none."""
+    visible = [file for file in files if not any(part.startswith(".") for part in file.name.split("/"))]
+    if not visible:
+        raise DataError(given, nothing)
+    return sorted(visible, key=lambda file: file.name)
+
+
+_NOTHING_THERE = "no file is there; is the name right, and may these credentials list it?"
 
 
 def _why_nothing(path: Path) -> str:

@@ -41,6 +41,9 @@ class Hub:
             identity["files"] = files.identity()["files"]
         return identity
 
+    def shares(self) -> tuple[()]:
+        return ()
+
     def documents(self, skip: int = 0) -> Iterator[Document]:
         source, limit = self._source, self._source.max_documents
         rows = self._load()

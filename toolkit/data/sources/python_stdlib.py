@@ -62,6 +62,9 @@ class PythonStdlib:
             digest.update(f"{name}\0{hashlib.sha256(text.encode()).hexdigest()}\n".encode())
         return {"kind": "python_stdlib", "python": platform.python_version(), "content": digest.hexdigest()}
 
+    def shares(self) -> tuple[()]:
+        return ()
+
     def documents(self, skip: int = 0) -> Iterator[Document]:
         return islice(self._all(), skip, None)
 

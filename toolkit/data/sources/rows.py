@@ -4,18 +4,20 @@ import csv
 import json
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
+from toolkit.data.sources.remote import Place
 from toolkit.data.sources.text import characters
 
 _LONGEST_LINE = 256 << 20
 
 
-def read_jsonl(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
+def read_jsonl(path: Place, text_key: str, encoding: str) -> Iterator[Document]:
     """One JSON object a line; blank lines are passed over.
 
     Raises:
@@ -36,7 +38,7 @@ def read_jsonl(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
         yield Document(as_text(row[text_key], text_key, f"{path}:{number}"), f"{path}:{number}")
 
 
-def read_csv(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
+def read_csv(path: Place, text_key: str, encoding: str) -> Iterator[Document]:
     """Rows under a header; fields are separated by commas, in `.tsv` files by tabs."""
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
     tabs = ".tsv" in path.suffixes
@@ -56,11 +58,9 @@ def read_csv(path: Path, text_key: str, encoding: str) -> Iterator[Document]:
         raise DataError(f"{path}:{reader.line_num}", f"not CSV: {error}") from None
 
 
-def read_parquet(path: Path, text_key: str) -> Iterator[Document]:
+def read_parquet(path: Place, text_key: str) -> Iterator[Document]:
     """One document a row of the column `text_key`."""
-    import pyarrow.parquet
-
-    with whole_parquet(path), pyarrow.parquet.ParquetFile(path) as file:
+    with open_parquet(path) as file:
         names = file.schema_arrow.names
         if text_key not in names:
             raise DataError(path, missing_key(text_key, names))
@@ -72,12 +72,14 @@ def read_parquet(path: Path, text_key: str) -> Iterator[Document]:
 
 
 @contextmanager
-def whole_parquet(path: Path) -> Iterator[None]:
-    """Raises DataError for a Parquet file that can't be read: Arrow tells of spoiled bytes in many ways."""
-    import pyarrow
+def open_parquet(path: Place) -> Iterator[Any]:
+    """A `ParquetFile`. Raises DataError if it can't be read: Arrow tells of spoiled bytes in many ways."""
+    import pyarrow.parquet
 
     try:
-        yield
+        with ExitStack() as opened:
+            place = path if isinstance(path, Path) else opened.enter_context(path.open())
+            yield opened.enter_context(pyarrow.parquet.ParquetFile(place, pre_buffer=place is not path))
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise DataError(path, f"can't be read: {error.strerror}") from None
@@ -104,7 +106,7 @@ def missing_key(text_key: str, names: Iterable[str]) -> str:
     )
 
 
-def lines(path: Path, encoding: str) -> Iterator[str]:
+def lines(path: Place, encoding: str) -> Iterator[str]:
     """Lines with their ends, split at "\\n" alone: JSON text may hold the other separators."""
     pending: list[str] = []
     length = 0

@@ -4,30 +4,35 @@ import codecs
 import gzip
 import zlib
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
-from pathlib import Path
+from contextlib import contextmanager
 from typing import BinaryIO, cast
 
 from toolkit.data.errors import DataError
 from toolkit.data.sources.document import Document
+from toolkit.data.sources.remote import Place, size_of
 
 _BLOCK = 1 << 20
 _LONGEST = 8 << 20
 """Characters in a document of a folder of files: keeps memory flat whatever a file's size."""
 
 
-def open_bytes(path: Path) -> AbstractContextManager[BinaryIO]:
+@contextmanager
+def open_bytes(place: Place) -> Iterator[BinaryIO]:
     """The file's bytes, decompressed by its ending (.gz, .zst)."""
-    if path.suffix == ".gz":
-        return cast("AbstractContextManager[BinaryIO]", gzip.open(path, "rb"))
-    if path.suffix == ".zst":
-        import pyarrow
+    with place.open("rb") as file:
+        if place.suffix == ".gz":
+            with gzip.open(file, "rb") as opened:
+                yield cast("BinaryIO", opened)
+        elif place.suffix == ".zst":
+            import pyarrow
 
-        return cast("AbstractContextManager[BinaryIO]", pyarrow.input_stream(str(path), compression="zstd"))
-    return path.open("rb")
+            with pyarrow.input_stream(file, compression="zstd") as opened:
+                yield opened
+        else:
+            yield file
 
 
-def blocks(path: Path) -> Iterator[bytes]:
+def blocks(path: Place) -> Iterator[bytes]:
     """The decompressed bytes of a file, a block at a time. Raises DataError where they can't be had."""
     try:
         with open_bytes(path) as file:
@@ -41,7 +46,7 @@ def blocks(path: Path) -> Iterator[bytes]:
         raise DataError(path, f"can't be read: {error.strerror or error}") from error
 
 
-def characters(path: Path, encoding: str) -> Iterator[str]:
+def characters(path: Place, encoding: str) -> Iterator[str]:
     """The text of a file, a block at a time, newlines as they are.
 
     Raises:
@@ -70,13 +75,13 @@ def characters(path: Path, encoding: str) -> Iterator[str]:
         yield text
 
 
-def read_text(path: Path, encoding: str, *, alone: bool) -> Iterator[Document]:
+def read_text(path: Place, encoding: str, *, alone: bool) -> Iterator[Document]:
     """A text file is one document. A file that is a source of its own (`alone`) is cut at blank lines into
     some 256 documents, so that a share of it can be held out.
     """
     limit = _LONGEST
     if alone:
-        limit = min(max(path.stat().st_size // 256, 2048), 1 << 20)
+        limit = min(max((size_of(path) or 0) // 256, 2048), 1 << 20)
     pending, number = "", 0
     for text in characters(path, encoding):
         pending += text
