@@ -173,6 +173,13 @@ def differing(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> list[st
     )
 
 
+def farthest(bench: Bench, one: str, other: str, tag: str) -> float:
+    """The largest relative difference of a metric over the steps."""
+    expected, found = bench.curves(one)[tag], bench.curves(other)[tag]
+    assert [step for step, _ in expected] == [step for step, _ in found]
+    return max(abs(a - b) / abs(a) for (_, a), (_, b) in zip(expected, found, strict=True))
+
+
 def wait_until(found: Callable[[], object], seconds: float = 90.0) -> None:
     end = time.monotonic() + seconds
     while not found():

@@ -6,17 +6,10 @@ import sys
 import psutil
 import pytest
 import torch
-from harness import Bench, alive, kill, wait_until
+from harness import Bench, alive, farthest, kill, wait_until
 
 pytestmark = pytest.mark.slow
 ADAMW = "train.optimizer.kind=adamw"
-
-
-def farthest(bench: Bench, one: str, other: str, tag: str) -> float:
-    """The largest relative difference of a metric over the steps."""
-    expected, found = bench.curves(one)[tag], bench.curves(other)[tag]
-    assert [step for step, _ in expected] == [step for step, _ in found]
-    return max(abs(a - b) / abs(a) for (_, a), (_, b) in zip(expected, found, strict=True))
 
 
 def test_losses_do_not_depend_on_the_ranks(shared: Bench) -> None:

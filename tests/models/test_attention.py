@@ -50,3 +50,18 @@ def test_dropout_keeps_the_mean() -> None:
     dropped = torch.stack([attend(q, k, v, causal=True, dropout=0.3) for _ in range(400)])
     assert dropped.std(0).min() > 0
     assert (dropped.mean(0) - kept).abs().mean() < 0.05
+
+
+@pytest.mark.parametrize("kv_heads", [4, 2])
+@pytest.mark.parametrize("way", ["causal", "masked", "open"])
+def test_dropout_on_a_share_of_the_heads_is_that_of_all(way: str, kv_heads: int) -> None:
+    q, k, v = (tensor.detach() for tensor in tensors(16, 16, kv_heads, torch.float32))
+    mask = torch.rand(2, 1, 1, 16) < 0.7 if way == "masked" else None
+    torch.manual_seed(0)
+    whole, then = attend(q, k, v, causal=way == "causal", mask=mask, dropout=0.3), torch.rand(1)
+    for index in (0, 1):
+        torch.manual_seed(0)
+        part = [tensor.chunk(2, 1)[index] for tensor in (q, k, v)]
+        found = attend(*part, causal=way == "causal", mask=mask, dropout=0.3, share=(index, 2))
+        torch.testing.assert_close(found, whole.chunk(2, 1)[index])
+        assert torch.equal(torch.rand(1), then)

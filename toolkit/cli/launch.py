@@ -11,9 +11,10 @@ if TYPE_CHECKING:
 
 
 def launch_of(nproc: int, nodes: int, rendezvous: str | None, max_restarts: int) -> "Callable[[Job], Job]":
-    """What gives a job its ranks. Raises BadInput."""
+    """What gives a job its ranks. Raises BadInput, and PlanError where `run.parallel` asks for others."""
     from toolkit.cli.errors import BadInput
     from toolkit.engine.job import Launch
+    from toolkit.plan.division import degrees
 
     if nodes > 1 and rendezvous is None:
         raise BadInput("--nodes needs --rendezvous HOST:PORT: one of the machines, and a port free there.")
@@ -21,6 +22,8 @@ def launch_of(nproc: int, nodes: int, rendezvous: str | None, max_restarts: int)
     def launched(job: "Job") -> "Job":
         if not job.divisible:
             return job.model_copy(update={"launch": Launch(max_restarts=max_restarts)})
+        world = nproc * nodes if nproc * nodes > 1 else int(os.environ.get("WORLD_SIZE", "1"))
+        degrees(job.spec.run.parallel, world)
         least = job.spec.run.parallel.min_nodes
         launch = Launch(
             nproc=nproc,

@@ -78,12 +78,13 @@ def run(
     launch = launch_of(nproc, nodes, rendezvous, max_restarts)
     for job in jobs:
         with as_one_rank() as first:
-            if replace and job.asked_for and job.run.exists():
-                if first:
-                    put_aside(job)
-            elif job.run.exists() and is_complete(job):
+            renewed = replace and job.asked_for and job.run.exists()
+            if not renewed and job.run.exists() and is_complete(job):
                 continue
+            launched = launch(job)
+            if renewed and first:
+                put_aside(job)
         if len(jobs) > 1:
             print(paint(str(job.run), BOLD), flush=True)
-        if status := supervise(launch(job)):
+        if status := supervise(launched):
             raise typer.Exit(status)

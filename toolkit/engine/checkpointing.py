@@ -146,7 +146,7 @@ class Saver:
             checkpoint = self.store.commit(
                 snapshot.state.step,
                 lambda folder: self._write(folder, snapshot),
-                info=info,
+                info={**info, "ancestry_flops": snapshot.state.flops + self._inherited_flops()},
                 parents=parents,
                 before_rename=self.lease.check,
             )
@@ -163,8 +163,17 @@ class Saver:
         parent = self.plan.parent
         if parent is None or parent.checkpoint is None:
             return []
-        scratch = getattr(self.plan.task, "start", "parent") == "scratch"
-        return [Parent(parent.checkpoint, "shape" if scratch else "init")]
+        return [Parent(parent.checkpoint, "shape" if self._from_scratch else "init")]
+
+    @property
+    def _from_scratch(self) -> bool:
+        """Whether the run takes its parent's shape and leaves the weights."""
+        return getattr(self.plan.task, "start", "parent") == "scratch"
+
+    def _inherited_flops(self) -> float:
+        """Spent on the weights that the run began with: none where it began with random ones."""
+        parent = self.plan.parent
+        return 0.0 if parent is None or self._from_scratch else parent.flops or 0.0
 
     def _write(self, folder: Path, snapshot: Snapshot) -> Mapping[str, Entry]:
         known = self._write_tensors(folder, snapshot)

@@ -190,7 +190,7 @@ class Loop:
         self.recorder.phase(self.state, "evaluating")
 
         def table() -> Iterator[tuple[int | None, Rows | Arrays]]:
-            index, shares = self.ranks.data
+            index, shares = self.trainer.sharding.data
             n_micro = -(-rows // size)
             for first in range(0, n_micro, shares):
                 self._stop_if_asked()
@@ -259,7 +259,6 @@ class Loop:
                 "tokens": state.tokens,
                 "flops": state.flops,
                 "seconds": state.seconds,
-                "ancestry_flops": state.flops + self._inherited_flops(),
                 "criterion": self.trainer.task.criterion._asdict(),
                 "seed": self.plan.seed,
                 "fingerprint": self.plan.fingerprint,
@@ -268,12 +267,6 @@ class Loop:
                 "run": str(self.run),
             },
         )
-
-    def _inherited_flops(self) -> float:
-        """Spent on the weights that the run began with: none where it began with random ones."""
-        parent = self.plan.parent
-        scratch = getattr(self.plan.task, "start", "parent") == "scratch"
-        return 0.0 if parent is None or scratch else parent.flops or 0.0
 
     def actual(self) -> dict[str, float]:
         """What the run took so far, to stand beside its plan."""
@@ -293,7 +286,7 @@ class Loop:
             steps=self.steps + self.state.skipped,
             micro_rows=self.trainer.sharding.rows,
             batch_rows=self.plan.batch_rows,
-            ranks=self.ranks.data,
+            ranks=self.trainer.sharding.data,
         )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer as TorchOptimizer
 
 from toolkit.engine.muon import ShardedMuon
@@ -137,13 +139,16 @@ def _groups(
     lr: float,
     weight_decay: float | None = 0.0,
 ) -> list[dict[str, Any]]:
-    """One group for each share of the rate, the highest first."""
-    shares: dict[float, list[nn.Parameter]] = {}
+    """One group for each share of the rate, the highest first; and for each mesh, since a kernel takes tensors of
+    one mesh at a time.
+    """
+    groups: dict[tuple[float, DeviceMesh | None], list[nn.Parameter]] = {}
     for parameter in parameters:
-        shares.setdefault(rate(names[parameter]), []).append(parameter)
+        mesh = parameter.device_mesh if isinstance(parameter, DTensor) else None
+        groups.setdefault((rate(names[parameter]), mesh), []).append(parameter)
     return [
-        {"params": shares[share], "lr": lr * share, "highest_lr": lr * share, "weight_decay": weight_decay}
-        for share in sorted(shares, reverse=True)
+        {"params": members, "lr": lr * share, "highest_lr": lr * share, "weight_decay": weight_decay}
+        for (share, _), members in sorted(groups.items(), key=lambda item: -item[0][0])
     ]
 
 

@@ -1,4 +1,5 @@
-"""One task over several ranks: fully sharded data parallelism (FSDP2; Zhao 2023, Rajbhandari 2020).
+"""One task over several ranks: fully sharded data parallelism (FSDP2; Zhao 2023, Rajbhandari 2020), and tensor
+parallelism within it (`divided`).
 
 Each rank keeps a part of every weight, gradient and optimizer state; a block's weights are gathered before it
 computes and let go after it. Gradients are summed over the ranks once a step.
@@ -9,24 +10,29 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Self, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.distributed.device_mesh import DeviceMesh, init_device_mesh
 from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Replicate
 from torch.utils.checkpoint import checkpoint
 
+from toolkit.engine.divided import divide
 from toolkit.engine.errors import StageError
 from toolkit.engine.hardware import Hardware
 from toolkit.engine.ranks import Ranks
+from toolkit.engine.tensors import divides
 from toolkit.models.task import Task
+from toolkit.plan.division import degrees
 from toolkit.plan.plan import Plan
 from toolkit.spec.objective import WHOLE_BATCH
 from toolkit.spec.run import Parallel
 
-DIMENSIONS = ("replicate", "shard")
+DIMENSIONS = ("replicate", "shard", "tensor")
+"""Of the mesh, the slowest first: the ranks of one tensor group are neighbours."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,14 @@ class Sharding:
 
     @classmethod
     def of(cls, plan: Plan, hardware: Hardware, ranks: Ranks) -> Self:
-        """Raises StageError if `run.parallel` asks for other ranks than there are, or some have no work."""
+        """Alone, whatever `run.parallel` asks. Raises PlanError if it asks for other ranks than there are, and
+        StageError if some have no work.
+        """
         parallel, on_gpu = plan.run.parallel, hardware.device.type == "cuda"
+        if ranks.alone:
+            parallel = parallel.model_copy(update={"replicate": 1, "shard": 1, "tensor": 1})
         shape = degrees(parallel, ranks.world)
-        rows = _rows_at_once(plan, ranks)
+        rows = _rows_at_once(plan, shape[0] * shape[1])
         mesh = None
         if not ranks.alone:
             mesh = init_device_mesh(hardware.device.type, shape, mesh_dim_names=DIMENSIONS)
@@ -69,8 +79,28 @@ class Sharding:
             mesh=mesh,
         )
 
+    @property
+    def data(self) -> tuple[int, int]:
+        """Which share of the micro-batches is this rank's: (index, number of shares)."""
+        return self.ranks.rank // self.parallel.tensor, self.ranks.world // self.parallel.tensor
+
+    @property
+    def counts(self) -> bool:
+        """Whether this rank is the one of its tensor group whose results count: the others have the same."""
+        return self.ranks.rank % self.parallel.tensor == 0
+
+    def sum(self, values: Sequence[float]) -> list[float]:
+        """Sums over all shares of the micro-batches, in float64. All ranks must call it."""
+        return self.ranks.sum(values if self.counts else [0.0] * len(values))
+
+    def collect(self, values: list[T]) -> list[T]:
+        """The values of all shares of the micro-batches, one after the other. All ranks must call it."""
+        return self.ranks.gather(values if self.counts else [])
+
     def apply(self, task: Task) -> Task:
         """This rank's part of the task, on the device; compiled and checkpointed block by block as asked."""
+        if self.mesh is not None and self.parallel.tensor > 1:
+            divide(task.trunk.blocks, self.mesh["tensor"])
         blocks = list(task.compilable())
         for block in blocks:
             # The forward pass only: hooks that gather weights stay outside of what is compiled.
@@ -84,7 +114,7 @@ class Sharding:
         return task.to(self.hardware.device)
 
     def _shard(self, task: Task, blocks: Iterable[nn.Module], mesh: DeviceMesh) -> None:
-        data = mesh if self.parallel.replicate > 1 else mesh["shard"]
+        data = mesh["replicate", "shard"] if self.parallel.replicate > 1 else mesh["shard"]
         policy = MixedPrecisionPolicy(reduce_dtype=torch.float32, cast_forward_inputs=False)
         narrow = None if self.gather == torch.float32 else self.gather
         for block in blocks:
@@ -133,38 +163,26 @@ class Sharding:
         if not isinstance(tensor, DTensor):
             return self.ranks.world
         mesh = tensor.device_mesh
-        parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if placement.is_shard()]
+        parts = [mesh.size(i) for i, placement in enumerate(tensor.placements) if divides(placement)]
         return self.ranks.world // math.prod(parts)
 
 
-def _rows_at_once(plan: Plan, ranks: Ranks) -> int:
+def _rows_at_once(plan: Plan, shares: int) -> int:
     """The rows of a micro-batch; where a loss compares all rows of a batch, they are divided over the ranks.
 
-    Raises StageError where some ranks would have no work.
+    Raises StageError where some of so many shares would have no work.
     """
-    shares = ranks.data[1]
-    whole = plan.task.kind in WHOLE_BATCH
+    whole, tensor = plan.task.kind in WHOLE_BATCH, plan.run.parallel.tensor
     rows = -(-plan.batch_rows // shares) if whole else plan.micro_batch
     busy = -(-plan.batch_rows // rows)
     if busy < shares:
+        who = f"groups of {tensor} ranks" if tensor > 1 else "ranks"
         raise StageError(
-            f"a batch of {plan.batch_rows} rows, {rows} at once, gives work to {busy} of {shares} ranks. "
+            f"a batch of {plan.batch_rows} rows, {rows} at once, gives work to {busy} of {shares} {who}. "
             + ("Use a larger batch" if whole else "Lower run.micro_batch")
             + ", or fewer ranks."
         )
     return rows
-
-
-def degrees(parallel: Parallel, world: int) -> tuple[int, int]:
-    """(replicate, shard) for `world` ranks. Raises StageError if they don't multiply to it."""
-    rest, over = divmod(world, parallel.replicate)
-    shard = parallel.shard or rest
-    if over or shard != rest:
-        raise StageError(
-            f"run.parallel asks for replicate {parallel.replicate} x shard {parallel.shard or 'the rest'}, "
-            f"which {world} rank{'s' if world > 1 else ''} can't be divided into."
-        )
-    return parallel.replicate, shard
 
 
 def clip(gradients: Sequence[Tensor], limit: float, norm: Tensor) -> None:
@@ -181,4 +199,9 @@ def local(tensor: Tensor) -> Tensor:
 
 def whole(tensor: Tensor) -> Tensor:
     """The tensor put together from all ranks, which must all call it."""
-    return tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+    if not isinstance(tensor, DTensor):
+        return tensor
+    # Dimension by dimension, as it is divided: PyTorch warns where it finds that it can't do them at once.
+    for done in range(1, tensor.device_mesh.ndim + 1):
+        tensor = tensor.redistribute(placements=[Replicate()] * done + list(tensor.placements[done:]))
+    return tensor.to_local()

@@ -53,11 +53,6 @@ class Ranks:
     def alone(self) -> bool:
         return self.world == 1
 
-    @property
-    def data(self) -> tuple[int, int]:
-        """Which share of the micro-batches is this rank's: (index, number of shares)."""
-        return self.rank, self.world
-
     def join(self, name: str) -> None:
         """Meet the other ranks, for the work of this name. Raises RuntimeError if some don't come."""
         if self.alone:

@@ -24,8 +24,9 @@ from torch.distributed.checkpoint._hf_utils import (
 from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader
 from torch.distributed.checkpoint.metadata import ChunkStorageMetadata, TensorStorageMetadata
 from torch.distributed.checkpoint.state_dict_loader import load
-from torch.distributed.tensor import DTensor
+from torch.distributed.tensor import DTensor, Placement, Shard
 from torch.distributed.tensor._utils import compute_local_shape_and_global_offset
+from torch.distributed.tensor.placement_types import _StridedShard
 
 from toolkit.store.errors import CorruptCheckpoint
 
@@ -105,12 +106,17 @@ def _is_mine(tensor: Tensor, rank: int) -> bool:
     """Whether this rank is the first of those that hold this part, and the part is not empty."""
     if not isinstance(tensor, DTensor):
         return rank == 0
-    place = tensor.device_mesh.get_coordinate()
-    if place is None or tensor.to_local().numel() == 0:
+    mesh = tensor.device_mesh
+    place = mesh.get_coordinate()
+    # Where several meshes side by side hold the same, that of the first rank counts.
+    if place is None or tensor.to_local().numel() == 0 or 0 not in mesh.mesh:
         return False
-    return all(
-        placement.is_shard() or at == 0 for placement, at in zip(tensor.placements, place, strict=True)
-    )
+    return all(divides(placement) or at == 0 for placement, at in zip(tensor.placements, place, strict=True))
+
+
+def divides(placement: Placement) -> bool:
+    """Whether each rank along a dimension of a mesh holds a part, and not the same."""
+    return isinstance(placement, Shard | _StridedShard)
 
 
 def _offset(tensor: Tensor) -> list[int]:

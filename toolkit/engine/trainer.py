@@ -1,7 +1,7 @@
 """A task, its weights and its optimizers: one training step, one evaluation, and the state of both."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
@@ -16,10 +16,11 @@ from toolkit.engine.parallel import Sharding, clip, whole
 from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.engine.recovery import NonFinite, Spike
 from toolkit.engine.schedules import factor
+from toolkit.engine.sums import Sums
 from toolkit.engine.tasks import build_task
 from toolkit.engine.tuning import hold_still, moving, rate_of, saved_alone
 from toolkit.models.neck import Neck
-from toolkit.models.task import Batch, Loss, Mean, Report, Task, Vocabulary
+from toolkit.models.task import Batch, Report, Task, Vocabulary
 from toolkit.plan.flops import training_factor
 from toolkit.plan.plan import Plan
 
@@ -90,7 +91,7 @@ class Trainer:
         judge: Callable[[float, float], str | None] = lambda loss, grad_norm: None,
     ) -> StepResult:
         """Train on one global batch, of which `micro_batches` are this rank's: of the n micro-batches those
-        numbered index, index + shares, … where (index, shares) = `ranks.data`.
+        numbered index, index + shares, … where (index, shares) = `sharding.data`.
 
         Args:
             skipped: Batches passed over so far: the batch is that of number step + skipped.
@@ -100,8 +101,8 @@ class Trainer:
         """
         batches = [self.batch(rows) for rows in micro_batches]
         units, positions, slots, flops = self._sizes(batches)
-        sums = _Sums(torch.zeros((), device=self.hardware.device))
-        index, shares = self.ranks.data
+        sums = Sums(torch.zeros((), device=self.hardware.device))
+        index, shares = self.sharding.data
         rounds = -(-self.plan.micro_batches // shares)
         self.task.train()
         for turn in range(rounds):
@@ -117,7 +118,7 @@ class Trainer:
                 sums.add(loss)
         grads = [p.grad for p in self.parameters if p.grad is not None]
         norm = self.sharding.norm(grads)
-        sums = sums.over(self.ranks)
+        sums = sums.over(self.sharding)
         mean, grad_norm = float(sums.total) / max(units, 1), float(norm)
         finite = bool(np.isfinite(mean) and np.isfinite(grad_norm))
         found = judge(mean, grad_norm) if finite else None
@@ -150,7 +151,7 @@ class Trainer:
             float(sum(self._slots(batch) for batch in batches)),
             sum(self.factor * self.forward_flops(batch) for batch in batches),
         ]
-        units, positions, slots, flops = self.ranks.sum(own)
+        units, positions, slots, flops = self.sharding.sum(own)
         return int(units), int(positions), int(slots), flops
 
     @torch.inference_mode()
@@ -168,7 +169,7 @@ class Trainer:
         self.task.eval()
         limit = self.task.observed_at_last if last else self.task.observed_rows
         units, rows = 0, 0
-        sums = _Sums(torch.zeros((), device=self.hardware.device))
+        sums = Sums(torch.zeros((), device=self.hardware.device))
         observed = []
         for micro, group in micro_batches:
             batch = self.batch(group)
@@ -177,14 +178,14 @@ class Trainer:
             # Observing may take the other ranks' parts of the weights, so all do it in the same rounds.
             with self.sharding.gathered(self.task):
                 seen = self.task.observe(batch) if limit is None or rows < limit else None
-            rows += _rows(batch) * self.ranks.data[1]
+            rows += _rows(batch) * self.sharding.data[1]
             if micro is None:
                 continue
             sums.add(loss)
             units += self.task.weight(batch)
             observed += [] if seen is None else [(micro, seen)]
-        sums, units = sums.over(self.ranks), int(self.ranks.sum([float(units)])[0])
-        observed = [seen for _, seen in sorted(self.ranks.gather(observed), key=itemgetter(0))]
+        sums, units = sums.over(self.sharding), int(self.sharding.sum([float(units)])[0])
+        observed = [seen for _, seen in sorted(self.sharding.collect(observed), key=itemgetter(0))]
         means = {"loss": float(sums.total) / max(units, 1), **sums.means(units)}
         report = self.task.report(observed) if observed else Report()
         return {**means, **report.metrics, **self.task.derived(means)}, report
@@ -259,48 +260,6 @@ def start_from(task: torch.nn.Module, weights: Mapping[str, Tensor]) -> None:
     if missing:
         raise RuntimeError(f"the parent has no {missing[0]}")
     task.load_state_dict(taken, strict=False)
-
-
-@dataclass
-class _Sums:
-    """Losses and metrics of micro-batches, added up."""
-
-    total: Tensor
-    metrics: dict[str, Tensor] = field(default_factory=dict)
-    own: dict[str, Mean] = field(default_factory=dict)
-
-    def add(self, loss: Loss) -> None:
-        self.total += loss.total.detach()
-        for name, value in loss.metrics.items():
-            if isinstance(value, Mean):
-                total, units = self.own.get(name, (0, 0))
-                self.own[name] = Mean(total + value.total.detach(), units + value.units.detach())
-            else:
-                self.metrics[name] = self.metrics.get(name, 0) + value.detach()
-
-    def over(self, ranks: Ranks) -> "_Sums":
-        """Added up over the ranks."""
-        if ranks.alone:
-            return self
-        total, named = ranks.sum([float(self.total), float(len(self.metrics) + len(self.own))])
-        summed = _Sums(torch.tensor(total, dtype=torch.float64))
-        if not named:
-            return summed
-        own = [(name, float(total), float(units)) for name, (total, units) in self.own.items()]
-        shared = [(name, float(value), None) for name, value in self.metrics.items()]
-        for name, value, units in ranks.gather([*shared, *own]):
-            part = torch.tensor(value, dtype=torch.float64)
-            if units is None:
-                summed.metrics[name] = summed.metrics.get(name, 0) + part
-            else:
-                before = summed.own.get(name, (0, 0))
-                summed.own[name] = Mean(before[0] + part, before[1] + torch.tensor(units))
-        return summed
-
-    def means(self, units: int) -> dict[str, float]:
-        shared = {name: float(value) / max(units, 1) for name, value in self.metrics.items()}
-        own = {name: float(m.total) / float(m.units) for name, m in self.own.items() if float(m.units) > 0}
-        return {**shared, **own}
 
 
 def _rows(batch: Batch) -> int:

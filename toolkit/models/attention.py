@@ -14,7 +14,14 @@ PLAIN_KEYS = 512
 
 
 def attend(
-    q: Tensor, k: Tensor, v: Tensor, *, causal: bool, mask: Tensor | None = None, dropout: float = 0.0
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    *,
+    causal: bool,
+    mask: Tensor | None = None,
+    dropout: float = 0.0,
+    share: tuple[int, int] = (0, 1),
 ) -> Tensor:
     """Softmax(q k^T / sqrt(head_dim)) v.
 
@@ -22,7 +29,8 @@ def attend(
     kv_heads divides heads (grouped queries, Ainslie 2023). Causal attention is aligned to the end: with
     fewer queries than keys, the last query sees every key. `dropout` acts on the attention weights whenever
     it is above zero. `mask`, which broadcasts to (batch, heads, queries, keys), is true where a query may see
-    a key; without `causal` only. Returns (batch, heads, queries, head_dim).
+    a key; without `causal` only. `share`, (index, number), tells which of several equal shares of a layer's heads
+    these are: dropout draws for all of them. Returns (batch, heads, queries, head_dim).
     """
     queries, keys = q.shape[2], k.shape[2]
     groups = q.shape[1] // k.shape[1]
@@ -37,9 +45,38 @@ def attend(
         return _plain(q, k, v, mask)
     if causal and 1 < queries < keys:
         mask = torch.ones(queries, keys, dtype=torch.bool, device=q.device).tril_(keys - queries)
+    if dropout and share[1] > 1:
+        return _shared_dropout(q, k, v, causal and square, mask, dropout, share)
     return F.scaled_dot_product_attention(
         q, k, v, attn_mask=mask, dropout_p=dropout, is_causal=causal and square, enable_gqa=groups > 1
     )
+
+
+def _shared_dropout(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    causal: bool,
+    mask: Tensor | None,
+    dropout: float,
+    share: tuple[int, int],
+) -> Tensor:
+    """Dropout as the CPU's kernel draws it for all heads, of which these are a share: the weights dropped do not
+    depend on the number of shares, and the generator is left in the same state by each."""
+    batch, heads, queries, head_dim = q.shape
+    groups, (index, number) = heads // k.shape[1], share
+    wide = torch.promote_types(q.dtype, torch.float32)
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    scores = (q.to(wide) * head_dim**-0.5) @ k.to(wide).transpose(-1, -2)
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril_()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    drawn = scores.new_empty(batch, heads * number, queries, k.shape[2]).bernoulli_(1 - dropout)
+    kept = drawn[:, index * heads : (index + 1) * heads] / (1 - dropout)
+    mixed: Tensor = scores.softmax(-1) * kept @ v.to(wide)
+    return mixed.to(q.dtype)
 
 
 def _plain(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:

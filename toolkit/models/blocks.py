@@ -24,6 +24,8 @@ class Attention(nn.Module):
         self.causal = causal
         self.reach: int | None = None
         """Positions on either side that a position sees, where the caller's mask hides the others."""
+        self.share = (0, 1)
+        """(index, number): which of several equal shares of the heads `q`, `k`, `v` and `out` hold here."""
         self.n_heads, self.head_dim = arch.n_heads, arch.head_dim
         self.dropout = arch.dropout
         d_q, d_kv = arch.n_heads * arch.head_dim, arch.n_kv_heads * arch.head_dim
@@ -53,7 +55,7 @@ class Attention(nn.Module):
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
         dropout = self.dropout if self.training else 0.0
-        mixed = attend(q, k, v, causal=self.causal, mask=mask, dropout=dropout)
+        mixed = attend(q, k, v, causal=self.causal, mask=mask, dropout=dropout, share=self.share)
         y: Tensor = self.out(mixed.transpose(1, 2).reshape(batch, length, -1))
         return F.dropout(y, self.dropout, self.training) if self.dropout else y
 

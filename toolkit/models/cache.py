@@ -29,16 +29,19 @@ class KVCache:
         self._values = torch.empty(shape, dtype=dtype, device=device)
 
     def extend(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Write `k` and `v`, (batch, kv_heads, new, head_dim), and return all keys and values of the layer.
+        """Write `k` and `v`, (batch, kv_heads, new, head_dim), and return all keys and values of the layer: of as
+        many heads as there are in `k`.
 
         Raises ValueError if they don't fit.
         """
         end = self.length + k.shape[2]
         if end > self.capacity:
             raise ValueError(f"the cache holds {self.capacity} positions; {end} were asked of it.")
-        self._keys[layer, :, :, self.length : end] = k
-        self._values[layer, :, :, self.length : end] = v
-        return self._keys[layer, :, :, :end], self._values[layer, :, :, :end]
+        heads = k.shape[1]
+        keys, values = self._keys[layer, :, :heads], self._values[layer, :, :heads]
+        keys[:, :, self.length : end] = k
+        values[:, :, self.length : end] = v
+        return keys[:, :, :end], values[:, :, :end]
 
     def repeat(self, times: int) -> "KVCache":
         """As many rows with what the one row of this cache holds. Raises ValueError where it has more rows."""

@@ -10,6 +10,14 @@ from toolkit.models.dispatch import pays_for_passes
 from toolkit.spec.architecture import BlockArchitecture
 
 
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x / rms(x) times `weight`, (size,); (..., size) to the same shape."""
+    if pays_for_passes(x):
+        y: Tensor = _RMSNorm.apply(x, weight, eps)  # type: ignore[no-untyped-call]
+        return y
+    return F.rms_norm(x, weight.shape, weight.to(x.dtype), eps)
+
+
 class RMSNorm(nn.Module):
     """x / rms(x) times a gain (Zhang and Sennrich 2019)."""
 
@@ -20,10 +28,7 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., size) to the same shape."""
-        if pays_for_passes(x):
-            y: Tensor = _RMSNorm.apply(x, self.weight, self.eps)  # type: ignore[no-untyped-call]
-            return y
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        return rms_norm(x, self.weight, self.eps)
 
 
 class _RMSNorm(torch.autograd.Function):

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from toolkit.plan.corpus import CorpusFacts, labelled_key, read_facts, read_labelled_facts
 from toolkit.plan.cost import Cost, Disk, estimate_cost, estimate_disk, estimate_seconds
+from toolkit.plan.division import check_division
 from toolkit.plan.flops import forward_flops_per_token, own_head_flops, training_factor
 from toolkit.plan.length import (
     Every,
@@ -148,11 +149,12 @@ def make_plan(
         free_disk: Bytes free where runs are kept, to warn about.
 
     Raises:
-        PlanError: for a stage the spec doesn't have, a parent that it can't stand on, and a tokenizer that
-            isn't here.
+        PlanError: for a stage the spec doesn't have, a parent that it can't stand on, a tokenizer that
+            isn't here, and blocks that can't be divided as `run.parallel.tensor` asks.
     """
     recipe = make_recipe(spec, stage, parent, facts)
     arch, train, tune = recipe.architecture, recipe.train, recipe.tune
+    check_division(arch, spec.run.parallel.tensor, recipe.task.kind, tune)
     labels = facts.labels if facts else ()
     target = recipe.task if isinstance(recipe.task, Target) else None
     objective = None if isinstance(recipe.task, Target) else recipe.task

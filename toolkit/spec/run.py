@@ -40,13 +40,16 @@ class Rates(Section):
 
 
 class Parallel(Section):
-    """How the ranks of a run share the work: replicate x shard ranks in all. None of it changes the global
-    batch or the order of the data."""
+    """How the ranks of a run share the work: replicate x shard x tensor ranks in all. None of it changes the
+    global batch or the order of the data."""
 
     replicate: int = Field(default=1, ge=1)
     """Groups that each hold the whole model, divided among their ranks."""
     shard: int | None = Field(default=None, ge=1)
     """Ranks that weights, gradients and optimizer state are divided over. Default: all that are left."""
+    tensor: int = Field(default=1, ge=1)
+    """Ranks that each block's heads and hidden values are divided over, for models whose blocks are too large or
+    too slow for one: neighbours, which compute the same micro-batches. Divides the heads and model.d_ff."""
     gather: Literal["auto", "bfloat16", "float32"] = "auto"
     """Type in which blocks' weights travel between ranks; `auto`: the precision on GPUs, float32 on CPUs."""
     activation_checkpointing: bool = False
@@ -68,7 +71,7 @@ class Run(Section):
     micro_batch: int | None = Field(default=None, ge=1)
     """Rows computed at once; by default as many as fit."""
     parallel: Parallel = Parallel()
-    """How ranks share the work: replicate, shard, gather, activation_checkpointing, min_nodes."""
+    """How ranks share the work: replicate, shard, tensor, gather, activation_checkpointing, min_nodes."""
     hang_after: float = Field(default=60.0, gt=0)
     """Seconds without a step, at least, and ten times the longest recent step, after which a run counts as
     hanging: its stacks are written down and it is ended."""
