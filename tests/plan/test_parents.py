@@ -9,6 +9,7 @@ from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent, import_name
 from toolkit.plan.plan import Plan, make_plan, plan_here
 from toolkit.spec.data import Data
+from toolkit.spec.load import load_spec
 from toolkit.spec.spec import Spec
 
 ROWS = {"kind": "files", "path": "a.jsonl"}
@@ -142,3 +143,41 @@ def test_what_stands_still_costs_neither_gradient_nor_optimizer(folder, spec, ma
 def test_imports_have_names_of_runs():
     assert import_name("hf:openai-community/gpt2") == "openai-community--gpt2"
     assert import_name("hf:./My Model!/") == "my-model"
+
+
+def test_a_data_file_that_is_not_there_is_told_before_the_run(folder, spec, machine):
+    rows = {**ROWS, "validation_path": "held_out/*.jsonl"}
+    child = spec(finetune={"news": {"kind": "classify", "data": rows}})
+    parent = find_parent(child, "news", root=folder / "runs")
+    (said,) = make_plan(child, "news", machine=machine, parent=parent).warnings
+    assert said.startswith(f"finetune.news.data.path: there is no a.jsonl (relative paths start at {folder})")
+    assert "data.root" in said
+    (folder / "a.jsonl").touch()
+    assert not make_plan(child, "news", machine=machine, parent=parent).warnings
+
+
+@pytest.mark.parametrize("table", ["", "[finetune.news]\n"])
+def test_a_parent_beside_the_spec_comes_before_the_working_folder(folder, table):
+    (folder / "specs").mkdir()
+    top = "" if table else 'parent = "base.toml@best"\n'
+    within = 'parent = "base.toml@best"\n' if table else ""
+    own = '[model]\nkind = "gpt"\n[objective]\nkind = "causal_lm"\n[train]\nduration = "1M tokens"\nbatch = "8 rows"\n'
+    pretrains = own if table else ""
+    (folder / "specs" / "child.toml").write_text(
+        f'name = "child"\n{top}{pretrains}[finetune.news]\nkind = "classify"\n{within}'
+        'duration = "1 epoch"\ndata = { kind = "files", path = "a.jsonl" }\n'
+    )
+
+    def parent() -> str | None:
+        spec = load_spec("specs/child.toml").spec
+        return spec.finetune["news"].parent or spec.parent
+
+    (folder / "base.toml").touch()
+    assert parent() == "base.toml@best"
+    (folder / "specs" / "base.toml").touch()
+    assert parent() == "specs/base.toml@best"
+    (folder / "specs" / "grandchild.toml").write_text('extends = "child.toml"\nname = "other"\n')
+    other = load_spec("specs/grandchild.toml", ["parent=base.toml"] if not table else []).spec
+    assert (other.finetune["news"].parent or other.parent) == (
+        "specs/base.toml@best" if table else "base.toml"
+    )

@@ -3,7 +3,9 @@
 import csv
 import json
 import sys
+from collections import deque
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 from toolkit.data.errors import DataError
@@ -80,22 +82,62 @@ def _object(row: object, origin: str) -> Record:
 
 def _csv(path: Place, encoding: str) -> Iterator[Record]:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))
-    reader = csv.reader(
-        lines(path, encoding), delimiter="\t" if ".tsv" in path.suffixes else ",", strict=True
-    )
+    numbered = _Lines(lines(path, encoding))
+    reader = csv.reader(numbered, delimiter="\t" if ".tsv" in path.suffixes else ",", strict=True)
     names: list[str] | None = None
-    try:
-        for row in reader:
-            if names is None:
-                names = row
-            elif row:
-                origin = f"{path}:{reader.line_num}"
-                if len(row) != len(names):
-                    yield Record({}, origin, f"{len(row)} fields under {len(names)} names")
-                else:
-                    yield Record(dict(zip(names, row, strict=True)), origin)
-    except csv.Error as error:
-        raise DataError(f"{path}:{reader.line_num}", f"not CSV: {error}") from None
+    while True:
+        numbered.begin()
+        try:
+            row, problem = next(reader), None
+        except StopIteration:
+            return
+        except csv.Error as error:
+            row, problem = [], f"not CSV: {error}"
+        if names is None:
+            if problem:
+                raise DataError(f"{path}:{numbered.first}", problem)
+            names = row
+            continue
+        if row and len(row) != len(names):
+            problem = f"{len(row)} fields under {len(names)} names"
+        if problem:
+            yield Record({}, f"{path}:{numbered.first}", problem)
+            numbered.give_back()
+        elif row:
+            yield Record(dict(zip(names, row, strict=True)), f"{path}:{numbered.last}")
+
+
+class _Lines(Iterator[str]):
+    """Lines by their numbers, which a row that proves no row gives back but for its first: a quote that is never
+    closed would swallow the good ones behind it.
+
+    Attributes:
+        first: Number of the first line since `begin`.
+        last: Number of the last.
+    """
+
+    def __init__(self, given: Iterator[str]) -> None:
+        self._given = given
+        self._back: deque[str] = deque()
+        self._taken: list[str] = []
+        self.last = 0
+
+    @property
+    def first(self) -> int:
+        return self.last - len(self._taken) + 1
+
+    def begin(self) -> None:
+        self._taken.clear()
+
+    def give_back(self) -> None:
+        self.last = self.first
+        self._back.extendleft(reversed(self._taken[1:]))
+
+    def __next__(self) -> str:
+        line = self._back.popleft() if self._back else next(self._given)
+        self.last += 1
+        self._taken.append(line)
+        return line
 
 
 def _parquet(path: Place) -> Iterator[Record]:
@@ -111,18 +153,19 @@ def _conll(path: Place, encoding: str) -> Iterator[Record]:
     """Columns of tokens, one a line, blank lines between sentences: the first column and the last (CoNLL 2003)."""
     tokens: list[str] = []
     tags: list[str] = []
-    first = 0
-    for number, line in enumerate(lines(path, encoding), start=1):
+    first, problem = 0, None
+    # The end of a file ends its last sentence as a blank line does.
+    for number, line in enumerate(chain(lines(path, encoding), [""]), start=1):
         columns = line.split()
         if not columns or columns[0] == "-DOCSTART-":
-            if tokens:
+            if problem:
+                yield Record({}, f"{path}:{first}", problem)
+            elif tokens:
                 yield Record({"tokens": tokens, "tags": tags}, f"{path}:{first}")
-            tokens, tags = [], []
-        elif len(columns) < 2:
-            raise DataError(f"{path}:{number}", "a token and its tag were expected, with a space between")
-        else:
+            tokens, tags, problem = [], [], None
+        elif problem is None and len(columns) < 2:
+            first, problem = number, "a token and its tag were expected, with a space between"
+        elif problem is None:
             first = first if tokens else number
             tokens.append(columns[0])
             tags.append(columns[-1])
-    if tokens:
-        yield Record({"tokens": tokens, "tags": tags}, f"{path}:{first}")

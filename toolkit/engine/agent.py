@@ -36,7 +36,7 @@ def main() -> int:
     from toolkit.engine.loopback import ADDRESS, use_loopback
 
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
-    _pass_signals_on()
+    asked = _pass_signals_on()
     os.environ[PARENT] = str(os.getpid())
     launch = job.launch
     with tempfile.TemporaryDirectory(prefix="tk-") as folder:
@@ -55,17 +55,19 @@ def main() -> int:
             signals_to_handle=NOT_OURS,
             shutdown_timeout=SHUTDOWN_SECONDS,
         )
-        status = EXIT_FAILED
+        status, killed = EXIT_FAILED, False
         try:
             elastic_launch(config, sys.executable)("-m", "toolkit.engine.worker")
         except ChildFailedError as error:
             for rank, failure in sorted(error.failures.items()):
                 if failure.exitcode < 0:
+                    killed = True
                     name = signal.Signals(-failure.exitcode).name
                     print(f"rank {rank} was ended by {name}.", file=sys.stderr, flush=True)
         except Exception as error:  # noqa: BLE001 - the rendezvous raises whatever its store does
             print(f"error: the machines did not come together: {error}", file=sys.stderr, flush=True)
-        if Path(os.environ[STATUS_FILE]).exists():
+        # The others are asked to stop when one is killed: that they could is no stop that anyone wanted.
+        if Path(os.environ[STATUS_FILE]).exists() and (asked or not killed):
             status = int(Path(os.environ[STATUS_FILE]).read_text())
     return status
 
@@ -82,10 +84,14 @@ def _quiet_torch() -> Iterator[None]:
             del os.environ[CPP_LOG]
 
 
-def _pass_signals_on() -> None:
+def _pass_signals_on() -> list[int]:
+    """Gives the signals that came."""
     import psutil
 
+    came: list[int] = []
+
     def pass_on(number: int, frame: FrameType | None) -> None:
+        came.append(number)
         for child in psutil.Process().children():
             try:
                 child.send_signal(number)
@@ -94,6 +100,7 @@ def _pass_signals_on() -> None:
 
     for number in STOPPING:
         signal.signal(number, pass_on)
+    return came
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from toolkit.data.progress import Progress
 from toolkit.data.shared import SharedCache
 from toolkit.data.tokenizer import TextTokenizer
 from toolkit.engine.checkpointing import TOKENIZER
+from toolkit.engine.preparing import helped
+from toolkit.engine.ranks import ALONE, Ranks
 from toolkit.plan.parent import Parent
 from toolkit.plan.plan import facts_key
 from toolkit.spec.spec import PRETRAIN, Spec
@@ -25,12 +27,14 @@ def prepare_stage(
     base: Checkpoint | None,
     *,
     cache: Path | None = None,
+    ranks: Ranks = ALONE,
     progress: Progress | None = None,
 ) -> Dataset:
     """The data set of a stage.
 
     Args:
         base: The parent's checkpoint, whose tokenizer a fine-tune reads with.
+        ranks: The others do the same at the same time: a corpus is divided among them.
 
     Raises DataError, and PreparationStopped where `progress` asks for it.
     """
@@ -38,7 +42,8 @@ def prepare_stage(
         if spec.data.modality != "text":
             return prepare_images(spec.data, cache=cache, progress=progress)
         shared = SharedCache(spec.run.shards) if spec.run.shards else None
-        return prepare(spec.data, cache=cache, shared=shared, progress=progress)
+        with helped(spec, ranks.rank, ranks.world, cache) as crew:
+            return prepare(spec.data, cache=cache, shared=shared, crew=crew, progress=progress)
     assert parent is not None
     assert base is not None
     from toolkit.targets.registry import TARGETS

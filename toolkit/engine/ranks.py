@@ -123,6 +123,10 @@ class Ranks:
             return None
         return self._store.get(name).decode()
 
+    def told(self, name: str) -> bool:
+        """Whether the first rank has announced something under this name."""
+        return bool(self._store.check([name]))
+
     @cached_property
     def _control(self) -> "ProcessGroup":
         import torch.distributed as dist
@@ -146,6 +150,7 @@ class Ranks:
 
 
 PLAN = "tk/plan"
-"""Announced by the first rank once the data is prepared: a `Beginning`."""
+"""Announced by the first rank once the data is prepared: a `Beginning`, or STOPPED."""
+STOPPED = "stopped"
 _VARIABLES = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "0"}
 ALONE = Ranks()

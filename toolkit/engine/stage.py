@@ -14,7 +14,7 @@ from toolkit.engine.datasets import prepare_stage
 from toolkit.engine.errors import StageError
 from toolkit.engine.interrupts import EXIT_FINISHED, Interrupts
 from toolkit.engine.job import Job
-from toolkit.engine.ranks import ALONE, PLAN, Ranks
+from toolkit.engine.ranks import ALONE, PLAN, STOPPED, Ranks
 from toolkit.engine.versions import versions
 from toolkit.plan.machine import Machine
 from toolkit.plan.parent import Parent
@@ -60,6 +60,8 @@ def carry_out(job: Job, interrupts: Interrupts, ranks: Ranks = ALONE) -> int:
         except BaseException as error:
             state = "stopped" if isinstance(error, PreparationStopped) else "failed"
             reason = str(error) or type(error).__name__
+            if state == "stopped":
+                ranks.announce(PLAN, STOPPED)
             with suppress(OSError):  # the run's folder may be what failed
                 append_event(run, state, attempt=attempt, reason=reason)
                 last = read_status(run) or status
@@ -125,7 +127,7 @@ def _train(
 
     parent, base = _parent(job)
     progress = DataProgress(console, stopping)
-    dataset = prepare_stage(job.spec, job.stage, parent, base, progress=progress)
+    dataset = prepare_stage(job.spec, job.stage, parent, base, ranks=ranks, progress=progress)
     console.end_phase()
     plan = settle(job, parent, dataset, console)
     write_atomic(lease.run.plan, plan.model_dump_json(indent=1).encode())

@@ -49,7 +49,7 @@ def read_reference(spec: Spec, stage: str, root: Path) -> Reference:
     if name.endswith(".toml"):
         path = Path(name).expanduser()
         if not path.is_file():
-            raise PlanError(f"{where}: there is no {name} (relative paths start at {Path.cwd()}).")
+            raise PlanError(f"{where}: there is no {name} beside the spec, nor in {Path.cwd()}.")
         parent = load_spec(path).spec
         if PRETRAIN not in parent.stages and len(parent.stages) > 1:
             raise PlanError(

@@ -1,6 +1,8 @@
 """What an expert would say of a plan before it is run."""
 
+import glob
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from toolkit.plan.corpus import CorpusFacts
@@ -9,6 +11,7 @@ from toolkit.plan.machine import Machine
 from toolkit.plan.memory import SHARE_OF_MEMORY
 from toolkit.spec.export import export_obstacle
 from toolkit.spec.objective import WHOLE_BATCH
+from toolkit.spec.places import is_url
 
 if TYPE_CHECKING:
     from toolkit.plan.plan import Plan
@@ -31,7 +34,8 @@ def find_warnings(
 ) -> tuple[str, ...]:
     """Sentences that begin with the key to change. None of them stops a run."""
     if plan.parent is not None:
-        return (*_of_rows(plan, facts), *_of_machine(plan, machine, free_disk))
+        rows = _of_paths(plan) if facts is None else _of_rows(plan, facts)
+        return (*rows, *_of_machine(plan, machine, free_disk))
     if not plan.vocab_size:
         return (
             *_of_batch(plan, facts),
@@ -48,10 +52,21 @@ def find_warnings(
     )
 
 
-def _of_rows(plan: "Plan", facts: CorpusFacts | None) -> Iterator[str]:
+def _of_paths(plan: "Plan") -> Iterator[str]:
+    """Of labelled rows that were never read."""
+    source = getattr(plan.task, "data", None)
+    for key in ("path", "validation_path") if source is not None and source.kind != "hub" else ():
+        path = getattr(source, key, None)
+        if path is None or is_url(path) or glob.has_magic(path) or Path(path).expanduser().exists():
+            continue
+        yield (
+            f"finetune.{plan.stage}.data.{key}: there is no {path} (relative paths start at {Path.cwd()}), so the run "
+            "would stop there. Put it there, name another, or say with data.root where the data lies."
+        )
+
+
+def _of_rows(plan: "Plan", facts: CorpusFacts) -> Iterator[str]:
     """Of labelled rows."""
-    if facts is None:
-        return
     source = facts.sources[0]
     rows = source.train.rows + source.validation.rows
     stage = f"finetune.{plan.stage}"

@@ -10,6 +10,7 @@ from typing import Any
 from toolkit.spec.check import Finding, check
 from toolkit.spec.errors import Problem, SpecErrors
 from toolkit.spec.fields import kind_of, type_at
+from toolkit.spec.places import beside
 from toolkit.spec.positions import Path, Positions, find_positions
 from toolkit.spec.section import Section
 from toolkit.spec.spec import Spec
@@ -38,7 +39,7 @@ def load_spec(path: str | FilePath, overrides: Sequence[str] = ()) -> LoadedSpec
     layers, problems = _read_layers(FilePath(path))
     values: dict[str, Any] = {}
     for layer in reversed(layers):
-        values = _merged(values, layer.values)
+        values = _merged(values, _with_parents_beside(layer.values, FilePath(layer.file).parent))
     applied = [_Override.parse(text) for text in overrides]
     for override in sorted(applied, key=lambda override: override.path[-1:] != ("kind",)):
         if message := override.apply(values):
@@ -85,6 +86,20 @@ def _read_layers(path: FilePath) -> tuple[list[Text], list[Problem]]:
             problems += text.problems
         layers.append(text)
     return layers, problems
+
+
+def _with_parents_beside(values: dict[str, Any], folder: FilePath) -> dict[str, Any]:
+    """A file's values, the specs it calls parents found in its own folder before the working folder."""
+    settled = dict(values)
+    if isinstance(parent := values.get("parent"), str):
+        settled["parent"] = beside(folder, parent)
+    targets = values.get("finetune")
+    if isinstance(targets, dict):
+        settled["finetune"] = {
+            name: _with_parents_beside(target, folder) if isinstance(target, dict) else target
+            for name, target in targets.items()
+        }
+    return settled
 
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:

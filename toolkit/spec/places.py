@@ -16,6 +16,13 @@ def under(root: str, path: str) -> str:
     return str(Path(root) / path)
 
 
+def beside(folder: Path, parent: str) -> str:
+    """A parent that is a spec, where it lies in `folder`; else the parent as it is written."""
+    name, at, selector = parent.partition("@")
+    found = folder / name
+    return f"{found}{at}{selector}" if name.endswith(".toml") and found.is_file() else parent
+
+
 def credentials_of(path: str) -> bool:
     """Whether a URL names a user with a password, or a signature: what belongs in no spec."""
     if not is_url(path):

@@ -85,6 +85,9 @@ class Run(Section):
     shards: str | None = None
     """Folder or URL that machines share, such as `s3://bucket/tk`: prepared tokens of texts are kept there too, and
     taken from there instead of made again. Credentials are those that the store's driver finds in its environment."""
+    tokenise_processes: int = Field(default=1, ge=1)
+    """Processes of each rank that tokenise a corpus of several files at once; what comes of it is the same. One
+    already encodes on every core: more help where reading and decompressing keep it waiting."""
     keep: Keep = Keep()
     """Which checkpoints stay on disk."""
     rates: Rates = Rates()

@@ -38,7 +38,8 @@ class Spec(Section):
     """Everything random follows from it: weights, order of the data, dropout."""
     parent: str | None = None
     """In place of a pretraining: the checkpoint that the fine-tunes start from. A spec, a run
-    (`gpt_small/pretrain@best`), or a Hugging Face folder or name (`hf:PATH`)."""
+    (`gpt_small/pretrain@best`), or a Hugging Face folder or name (`hf:PATH`). A spec is looked for in the folder of
+    this one, then in the working folder."""
     data: Data = Data()
     model: Model | None = None
     objective: Objective | None = None

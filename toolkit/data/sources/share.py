@@ -9,6 +9,9 @@ from toolkit.data.sources.remote import Place, size_of
 
 SHARE_BYTES = 256 << 20
 """Bytes of files after which a share is closed: none is torn, so a file larger than this is a share of its own."""
+_SMALLEST = 1 << 20
+_SHARES = 64
+"""Of a source too small to fill so many, shares are smaller."""
 COMPRESSED = {".gz", ".zst"}
 
 
@@ -43,15 +46,16 @@ class Share:
         return islice(chain.from_iterable(map(self.read, self.files)), skip, None)
 
     def divided(self) -> "list[Share]":
-        """Shares of about SHARE_BYTES that hold the same documents in the same order. They depend on the files
-        alone, not on who reads them."""
+        """Shares that hold the same documents in the same order. They depend on the files alone, not on who reads
+        them."""
+        sizes = [SHARE_BYTES if (size := size_of(file.path)) is None else size for file in self.files]
+        limit = min(SHARE_BYTES, max(_SMALLEST, sum(sizes) // _SHARES))
         shares: list[list[File]] = [[]]
         filled = 0
-        for file in self.files:
-            if filled >= SHARE_BYTES:
+        for file, size in zip(self.files, sizes, strict=True):
+            if filled >= limit:
                 shares.append([])
                 filled = 0
             shares[-1].append(file)
-            size = size_of(file.path)
-            filled += SHARE_BYTES if size is None else size
+            filled += size
         return [Share(str(files[0].path), files, self.read) for files in shares]
