@@ -105,7 +105,7 @@ def state(job: Job) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("tune", ["lora", "head"])
+@pytest.mark.parametrize("tune", ["lora", pytest.param("head", marks=pytest.mark.long)])
 def test_a_killed_fine_tune_equals_a_whole_one(stages: MakeStage, tune: str) -> None:
     whole, killed = stages(tune), stages(f"{tune}2")
     assert work(whole) == 0
@@ -141,7 +141,7 @@ def make(job: Job) -> Trainer:
     return trainer
 
 
-@pytest.mark.parametrize("tune", ["lora", "head"])
+@pytest.mark.parametrize("tune", ["lora", pytest.param("head", marks=pytest.mark.long)])
 def test_frozen_weights_hold_no_gradient_and_no_optimizer_state(stages: MakeStage, tune: str) -> None:
     trainer = make(stages(tune))
     moving = {name for name, weight in trainer.task.named_parameters() if weight.requires_grad}

@@ -89,11 +89,11 @@ CASES = {
 }
 
 
-QUICK = ("mae", "bert")
+QUICK = ("mae", "bert", "simclr", "modernbert")
 
 
 @pytest.mark.parametrize(
-    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in CASES]
+    "case", [case if case in QUICK else pytest.param(case, marks=pytest.mark.long) for case in CASES]
 )
 def test_kills_change_nothing(
     case: str, tmp_path: Path, texts: Path, attempts, monkeypatch: pytest.MonkeyPatch

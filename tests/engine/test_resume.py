@@ -60,7 +60,10 @@ def test_precisions_and_optimizers_resume(make_job, attempts, kind: str) -> None
     assert [name for name in expected if not torch.equal(expected[name], got[name])] == []
 
 
-@pytest.mark.parametrize("signal", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"])
+@pytest.mark.parametrize(
+    "signal",
+    ["SIGTERM", "SIGUSR1", *(pytest.param(name, marks=pytest.mark.long) for name in ("SIGINT", "SIGHUP"))],
+)
 def test_a_signal_saves_and_says_so(make_job, attempts, signal: str) -> None:
     whole, stopped = make_job("whole", 40), make_job("stopped", 40)
     attempts(whole)

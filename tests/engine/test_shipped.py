@@ -77,7 +77,9 @@ def small_parent(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.skipif(not TEXTS.is_dir(), reason="needs the sample texts")
-@pytest.mark.parametrize("name", ["tinyshakespeare.txt", "wiki.jsonl", "c4.jsonl"])
+@pytest.mark.parametrize(
+    "name", ["tinyshakespeare.txt", "c4.jsonl", pytest.param("wiki.jsonl", marks=pytest.mark.long)]
+)
 def test_files_of_others_run(tmp_path: Path, name: str) -> None:
     source = f'data.sources=[{{ kind = "files", path = "{TEXTS / name}" }}]'
     spec = "specs/shakespeare.toml"
