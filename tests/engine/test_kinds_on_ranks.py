@@ -20,7 +20,11 @@ from toolkit.spec.load import load_spec
 from toolkit.spec.spec import PRETRAIN
 from toolkit.store.events import read_events
 
-STEPS, STOP = 10, 4
+STEPS, STOP = 10, 6  # an evaluation is due at the stop: the resumed run begins with it
+Attempts = tuple[tuple[str, int, int | None], ...]
+WHOLE: Attempts = (("one", 1, None), ("two", 2, None))
+STOPPED: Attempts = (("one", 1, None), ("two", 2, STOP), ("two", 2, None))
+ALL: Attempts = (*STOPPED, ("mixed", 2, STOP), ("mixed", 1, None))
 STAGES = ("one", "two", "mixed")
 BOUND = 1e-6
 # Features that hardly vary make VICReg's gradient ill-conditioned: single weights move by 1e-5 otherwise. That
@@ -31,7 +35,7 @@ OVERRIDES = (
     "train.optimizer.kind=adamw",
     "run.precision=float32",
     "run.micro_batch=2",
-    "run.evaluate_every=6 steps",
+    f"run.evaluate_every={STOP} steps",
 )
 SPEECH = IMAGES.replace(
     '{{ kind = "digits" }}',
@@ -96,11 +100,8 @@ class Spread:
         text = loaded.text.decode()
         return Job(root=self.folder / "runs", name=name, stage=stage, spec=loaded.spec, text=text)
 
-    def carry_out(self, *attempts: tuple[Job, int, int | None]) -> list[list[int]]:
-        """Exit statuses of the ranks of each attempt: a job, its ranks, and the step to stop at."""
-        return [self.attempt(*attempt) for attempt in attempts]
-
-    def attempt(self, job: Job, ranks: int, stop: int | None) -> list[int]:
+    def attempt(self, job: Job, ranks: int, stop: int | None = None) -> list[int]:
+        """Exit statuses of the ranks, which stop at that step."""
         file = self.folder / "job.json"
         file.write_text(job.model_dump_json())
         assert self.process.stdin is not None
@@ -115,12 +116,12 @@ class Spread:
     def end(self) -> None:
         self.process.communicate(timeout=20)
 
-    def check(self, make: Callable[[str], Job], bound: float = BOUND, *, mixed: bool = True) -> None:
-        """Losses of two ranks are those of one; `mixed`: and of two that are stopped, which one goes on from."""
+    def check(self, make: Callable[[str], Job], bound: float = BOUND, attempts: Attempts = ALL) -> None:
+        """The losses of all attempts are those of one rank."""
         jobs = {name: make(name) for name in STAGES}
-        attempts = [("one", 1, None), ("two", 2, None), *([("mixed", 2, STOP), ("mixed", 1, None)] * mixed)]
-        found = self.carry_out(*[(jobs[name], ranks, stop) for name, ranks, stop in attempts])
-        assert found == [[0], [0, 0], [75, 75], [0]][: len(attempts)], self.printed
+        for name, ranks, stop in attempts:
+            expected = [0 if stop is None else 75] * ranks
+            assert self.attempt(jobs[name], ranks, stop) == expected, self.printed
         expected = curves(jobs["one"])
         assert len(expected["train/loss"]) == STEPS
         for name in dict.fromkeys(name for name, _, _ in attempts[1:]):
@@ -128,11 +129,9 @@ class Spread:
             assert max(differing.values()) < 10 * bound, str(differing)
             assert max(differing["train/loss"], differing["val/loss"]) < bound, str(differing)
             print(name, {tag: f"{value:.1e}" for tag, value in differing.items() if "loss" in tag})
-        if mixed:
-            resumed = [
-                event["step"] for event in read_events(jobs["mixed"].run) if event["kind"] == "resumed"
-            ]
-            assert resumed == [STOP]
+        for name in {name for name, _, stop in attempts if stop}:
+            events = read_events(jobs[name].run)
+            assert [event["step"] for event in events if event["kind"] == "resumed"] == [STOP]
 
 
 def differences(expected, found) -> dict[str, float]:
@@ -175,11 +174,11 @@ optimizer = {{ kind = "adamw" }}
         text = SPEC.format(folder=spread.texts, steps=2) + "".join(stages)
         return spread.job(text, "tuned", stage if stage == PRETRAIN else f"{case}-{stage}", *OVERRIDES[2:])
 
-    assert spread.attempt(job("classify-head", PRETRAIN), 1, None) == [0], spread.printed
+    assert spread.attempt(job("classify-head", PRETRAIN), 1) == [0], spread.printed
     return job
 
 
-def check_objective(case: str, spread: Spread, *, mixed: bool) -> None:
+def check_objective(case: str, spread: Spread, attempts: Attempts) -> None:
     form, objective, options = OBJECTIVES[case]
     if form is IMAGES:
         pytest.importorskip("sklearn")
@@ -187,22 +186,22 @@ def check_objective(case: str, spread: Spread, *, mixed: bool) -> None:
     spread.check(
         lambda name: spread.job(text, f"{case}-{name}", PRETRAIN, *OVERRIDES),
         BOUNDS.get(case, BOUND),
-        mixed=mixed,
+        attempts,
     )
 
 
 def test_two_ranks_compare_recordings_as_one_does(spread: Spread) -> None:
-    check_objective("speech", spread, mixed=False)
+    check_objective("speech", spread, WHOLE)
 
 
 def test_two_ranks_tune_a_chat_as_one_does(spread: Spread, tuned: Tuned) -> None:
-    spread.check(lambda name: tuned("chat-lora", name), mixed=False)
+    spread.check(lambda name: tuned("chat-lora", name), attempts=STOPPED)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("case", OBJECTIVES)
 def test_an_objective(case: str, spread: Spread) -> None:
-    check_objective(case, spread, mixed=True)
+    check_objective(case, spread, ALL)
 
 
 @pytest.mark.long
@@ -214,5 +213,6 @@ def test_a_target(case: str, spread: Spread, tuned: Tuned) -> None:
 @pytest.mark.long
 def test_a_head_alone_is_trained_by_the_first_rank(spread: Spread, tuned: Tuned) -> None:
     one, two = tuned("classify-head", "one"), tuned("classify-head", "two")
-    assert spread.carry_out((one, 1, None), (two, 2, None)) == [[0], [0, 0]], spread.printed
+    assert spread.attempt(one, 1) == [0], spread.printed
+    assert spread.attempt(two, 2) == [0, 0], spread.printed
     assert curves(one) == curves(two)  # on vectors that are computed once

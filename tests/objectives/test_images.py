@@ -228,6 +228,12 @@ def test_views_follow_the_seed_and_stay_pixels() -> None:
     whole = view(1)
     torch.manual_seed(1)
     assert torch.equal(augmented(x[2:5], everything, Part(2, 3, len(x))), whole[2:5])
+    after = []
+    for first in (0, 2):
+        torch.manual_seed(1)
+        Part(first, 2, 4).draw_apart()
+        after.append(torch.rand(5))
+    assert not torch.equal(*after)
 
 
 def test_parts_of_a_view() -> None:

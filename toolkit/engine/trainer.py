@@ -154,7 +154,7 @@ class Trainer:
         units, positions, slots, flops = self.sharding.sum(own)
         return int(units), int(positions), int(slots), flops
 
-    @torch.inference_mode()
+    @torch.no_grad()  # and no inference mode: weights gathered first in it could not be gathered for training
     def evaluate(
         self, micro_batches: Iterable[tuple[int | None, Rows | Arrays]], *, last: bool = True
     ) -> tuple[dict[str, float], Report]:

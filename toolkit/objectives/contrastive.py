@@ -39,7 +39,8 @@ class Projection(nn.Module):
 
 class ContrastiveTask(ImageTask):
     """A unit of loss is an image. The loss compares the images of a batch, so a batch is not computed in pieces: ranks
-    have a part of its images each, and compare them with those of all."""
+    have a part of its images each, and compare them with those of all. With dropout it depends on how many
+    ranks there are."""
 
     def __init__(self, objective: Contrastive, given: Given) -> None:
         super().__init__(objective.kind, given)
@@ -54,6 +55,7 @@ class ContrastiveTask(ImageTask):
         # An evaluation's batches are whole on each rank.
         part = Part.of(len(images), images.device, self.peers if self.training else None)
         views = torch.cat([augmented(images, self.objective.augment, part) for _ in range(VIEWS)])
+        part.draw_apart()
         projected: Tensor = self.head(self.trunk.pooled(self.trunk(views))).float()
         first, second = projected.chunk(VIEWS)
         if self.objective.method == "vicreg":

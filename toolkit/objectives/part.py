@@ -32,6 +32,11 @@ class Part(NamedTuple):
         """Numbers from 0 to 1, (rows, *shape): this part of those drawn for the whole batch."""
         return torch.rand(self.total, *shape)[self.first : self.first + self.rows]
 
+    def draw_apart(self) -> None:
+        """From now on, other numbers for each peer: for dropout, which is drawn for a peer's own rows."""
+        if self.first:
+            torch.manual_seed(torch.initial_seed() ^ self.first)
+
     def gather(self, rows: Tensor) -> Tensor:
         """The rows (total, width) of all peers, of which this part's are given; gradients go to each."""
         if self.peers is None:
