@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 
 pytestmark = pytest.mark.long
 SHORT = ("train.duration=16 steps", "run.evaluate_every=8 steps")
-BOUNDS = {"adamw": (1e-6, 1e-4), "muon": (1e-3, 2e-2)}
-"""Of the losses, relative, and of the weights. Muon orthogonalises in bfloat16, which turns differences of 1e-7 in
-the gradients into larger ones."""
+BOUNDS = {"adamw": (1e-6, 1e-4), "muon": (1e-3, 5e-2)}
+"""Of the losses, relative, and of the norm of a tensor's difference, relative for norms above 1. Muon orthogonalises
+in bfloat16, which turns differences of 1e-7 in the gradients into larger ones: 2 % of a matrix after 60 steps."""
 NARROW = ("run.precision=bfloat16",)
 ROUNDED = (1e-4, 2e-3)
 """Where weights travel in bfloat16."""
@@ -49,7 +49,7 @@ def compare(bench: Bench, bounds: tuple[float, float], expected: str, name: str)
         assert farthest(bench, expected, name, tag) < share * losses, tag
     there = bench.final(name)
     for key, tensor in bench.final(expected).items():
-        assert (there[key] - tensor).abs().max() < weights, key
+        assert (there[key] - tensor).norm() < weights * max(1.0, float(tensor.norm())), key
 
 
 @OPTIMIZERS
