@@ -63,7 +63,8 @@ def main() -> None:
         arguments = [text for text in arguments[:end] if text != DEBUG] + arguments[end:]
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
+            # By lines, also into a pipe: what the worker says stands between what is said before and after it.
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
     try:
         app(arguments, prog_name="tk")
     except Exception as error:

@@ -17,7 +17,16 @@ from toolkit.data.sources.reach import why_unreachable
 T = TypeVar("T")
 
 LOCAL = ("file://", "local://")
-_DRIVERS = {"s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "az": "adlfs", "abfs": "adlfs"}
+_DRIVERS = {
+    protocol: package
+    for package, protocols in {
+        "aiohttp": ("http", "https"),
+        "s3fs": ("s3", "s3a"),
+        "gcsfs": ("gs", "gcs"),
+        "adlfs": ("az", "abfs"),
+    }.items()
+    for protocol in protocols
+}
 # What stores call the checksum of a file, then what they call the time of its last change.
 _VERSIONS = (
     *("ETag", "etag", "md5Hash", "md5", "content_md5", "Content-MD5", "Digest", "xet_hash", "blob_id"),
