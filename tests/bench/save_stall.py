@@ -60,7 +60,7 @@ def main() -> None:
         run = RunFolder(Path(folder), "stall")
         run.create()
         with hold(run) as lease:
-            saver = Saver(plan, run, lease, None, lambda checkpoint: None, print)
+            saver = Saver(plan, run, lease, {}, lambda checkpoint: None, print)
             for number in range(given.rounds + 1):
                 begun = time.perf_counter()
                 saver.save(trainer, State(step=number + 1), {})
