@@ -5,7 +5,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterable
-from contextlib import suppress
 from typing import ClassVar
 
 from textual.app import ComposeResult, SystemCommand
@@ -126,8 +125,7 @@ class DashApp(Moving, Choosing, Viewing, Acting):
             return
         loop = asyncio.get_running_loop()
         for number in (signal.SIGHUP, signal.SIGTERM):
-            with suppress(NotImplementedError, RuntimeError):
-                loop.add_signal_handler(number, self._hung_up, number)
+            loop.add_signal_handler(number, self._hung_up, number)
 
     def _hung_up(self, number: int) -> None:
         # A terminal that is gone may block the way out.

@@ -1,6 +1,6 @@
 """The rows of a batch that one of several ranks has, where the loss compares all rows of the batch."""
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -41,26 +41,9 @@ class Part(NamedTuple):
         """The rows (total, width) of all peers, of which this part's are given; gradients go to each."""
         if self.peers is None:
             return rows
+        from torch.distributed.nn.functional import all_reduce
+
         # A sum with zeros, and not a gathering: peers need not have equally many rows.
         spread = F.pad(rows, (0, 0, self.first, self.total - self.first - self.rows))
-        whole: Tensor = _Sum.apply(spread, self.peers)  # type: ignore[no-untyped-call]
+        whole: Tensor = all_reduce(spread, group=self.peers)  # type: ignore[no-untyped-call]
         return whole
-
-
-class _Sum(torch.autograd.Function):
-    """Over the peers, of a tensor; and so of its gradients, for each peer's loss depends on all of it."""
-
-    @staticmethod
-    def forward(ctx: Any, tensor: Tensor, peers: "ProcessGroup") -> Tensor:
-        ctx.peers = peers
-        return _summed(tensor, peers)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return _summed(gradient, ctx.peers), None
-
-
-def _summed(tensor: Tensor, peers: "ProcessGroup") -> Tensor:
-    total = tensor.clone(memory_format=torch.contiguous_format)
-    torch.distributed.all_reduce(total, group=peers)
-    return total
