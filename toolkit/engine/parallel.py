@@ -176,10 +176,11 @@ def _rows_at_once(plan: Plan, shares: int) -> int:
     rows = -(-plan.batch_rows // shares) if whole else plan.micro_batch
     busy = -(-plan.batch_rows // rows)
     if busy < shares:
+        fitting = plan.batch_rows // shares
         who = f"groups of {tensor} ranks" if tensor > 1 else "ranks"
         raise StageError(
             f"a batch of {plan.batch_rows} rows, {rows} at once, gives work to {busy} of {shares} {who}. "
-            + ("Use a larger batch" if whole else "Lower run.micro_batch")
+            + ("Use a larger batch" if whole or not fitting else f"Lower run.micro_batch to {fitting}")
             + ", or fewer ranks."
         )
     return rows
