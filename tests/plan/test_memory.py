@@ -87,6 +87,7 @@ def test_within_five_percent_of_the_allocators_peak(
 
 def test_constants_are_those_of_the_modules():
     assert memory.LOGITS_AT_ONCE == cross_entropy.CHUNK_LOGITS
+    assert memory.GPU_LOGITS_AT_ONCE == cross_entropy.GPU_CHUNK_LOGITS
     assert memory.ATTENTION_BLOCK == attention.BLOCK
 
 

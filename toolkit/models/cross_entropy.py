@@ -9,6 +9,8 @@ IGNORED = -100
 """Targets with this value carry no loss."""
 CHUNK_LOGITS = 1 << 21
 """Logits held at once: 8 MiB in float32, which stays in a CPU's last cache."""
+GPU_CHUNK_LOGITS = 1 << 27
+"""Those of a GPU: 512 MiB in float32, so that its products are large."""
 
 
 def linear_cross_entropy(
@@ -40,7 +42,7 @@ def token_losses(
     """What `linear_cross_entropy` sums, without gradients: nats of each target, (n,) float32, 0 where it is -100."""
     matrix = weight.to(hidden.dtype)
     losses = torch.empty(len(hidden), dtype=torch.float32, device=hidden.device)
-    rows = max(1, CHUNK_LOGITS // weight.shape[0])
+    rows = _rows_at_once(weight)
     for start in range(0, len(hidden), rows):
         part = slice(start, start + rows)
         logits = hidden[part] @ matrix.T
@@ -51,6 +53,10 @@ def token_losses(
         log_p = torch.log_softmax(logits, 1, dtype=torch.float32)
         losses[part] = -log_p.gather(1, targets[part].clamp(min=0).unsqueeze(1)).squeeze(1)
     return losses.masked_fill_(targets == IGNORED, 0.0)
+
+
+def _rows_at_once(weight: Tensor) -> int:
+    return max(1, (GPU_CHUNK_LOGITS if weight.is_cuda else CHUNK_LOGITS) // weight.shape[0])
 
 
 class _LinearCrossEntropy(torch.autograd.Function):
@@ -64,7 +70,7 @@ class _LinearCrossEntropy(torch.autograd.Function):
         d_weight = torch.zeros_like(weight) if need_weight else None
         d_bias = torch.zeros_like(bias) if need_bias and bias is not None else None
         loss = torch.zeros((), dtype=torch.float32, device=hidden.device)
-        rows = max(1, CHUNK_LOGITS // weight.shape[0])
+        rows = _rows_at_once(weight)
         for start in range(0, hidden.shape[0], rows):
             part = slice(start, start + rows)
             logits = hidden[part] @ matrix.T

@@ -23,9 +23,12 @@ def local_mask(lengths: Tensor | None, positions: int, reach: int, device: torch
 
 
 def mean_of_real(hidden: Tensor, lengths: Tensor | None) -> Tensor:
-    """(rows, positions, d_model) to (rows, d_model): the mean over the real positions."""
+    """(rows, positions, d_model) to (rows, d_model) in float32: the mean over the real positions.
+
+    bfloat16 has a resolution of 1/256, in which a mean over some hundred positions no longer shows one of them.
+    """
     if lengths is None:
-        return hidden.mean(1)
+        return hidden.mean(1, dtype=torch.float32)
     real = torch.arange(hidden.shape[1], device=hidden.device) < lengths[:, None]
-    weights = real.to(hidden.dtype)[..., None]
-    return (hidden * weights).sum(1) / lengths[:, None].to(hidden.dtype).clamp(min=1)
+    total = (hidden * real.to(hidden.dtype)[..., None]).sum(1, dtype=torch.float32)
+    return total / lengths[:, None].clamp(min=1)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from toolkit.models.blocks import Block
 from toolkit.models.linear import Linear
+from toolkit.models.masks import mean_of_real
 from toolkit.models.norms import build_norm
 from toolkit.models.trunk import Embedding, Trunk
 from toolkit.spec.vit import ViTArchitecture
@@ -54,7 +55,7 @@ class ViTTrunk(Trunk):
     def pooled(self, hidden: Tensor, lengths: Tensor | None = None) -> Tensor:
         if self.arch.pooling == "class":
             return hidden[:, 0]
-        return hidden[:, self.arch.n_prefix :].mean(1)
+        return mean_of_real(hidden[:, self.arch.n_prefix :], None)
 
     def patches(self, images: Tensor, places: Tensor | None = None) -> Tensor:
         """Embedded patches without positions, (rows, n_patches, d_model), or those at `places` (rows, n) alone.

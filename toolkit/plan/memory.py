@@ -23,6 +23,7 @@ INDEX = 8
 """Bytes of a token id or a target on its way through the model."""
 
 LOGITS_AT_ONCE = 1 << 21
+GPU_LOGITS_AT_ONCE = 1 << 27
 """Logits that the cross-entropy holds at once (`models.cross_entropy`)."""
 
 ATTENTION_BLOCK = 128
@@ -99,7 +100,7 @@ def estimate_memory(
         passing={
             "casts": cast_bytes(matrices, precision),
             "activations": tokens * activation_bytes_per_token(arch, sequence_length, precision, device),
-            "logits": logit_bytes(vocabulary, arch.d_model, tokens, precision),
+            "logits": logit_bytes(vocabulary, arch.d_model, tokens, precision, device),
         },
         optimizer=optimizer_bytes(arch, optimizer, parameters),
         device=device,
@@ -218,7 +219,7 @@ def _feed_forward_bytes(arch: BlockArchitecture, size: int) -> int:
     return size * (arch.d_model + hidden * arch.d_ff)
 
 
-def logit_bytes(vocab_size: int, d_model: int, tokens: int, precision: Precision) -> int:
+def logit_bytes(vocab_size: int, d_model: int, tokens: int, precision: Precision, device: str) -> int:
     """The loss: a chunk of logits, gradients of the hidden states, and those of the head's matrix.
 
     The larger of two moments: the softmax of a chunk, while what is left of the chunk before is still held,
@@ -227,7 +228,8 @@ def logit_bytes(vocab_size: int, d_model: int, tokens: int, precision: Precision
     size = PRECISION_BYTES[precision]
     cast = size if size != FLOAT else 0
     logits = tokens * vocab_size
-    chunk = min(logits, max(LOGITS_AT_ONCE, vocab_size))
+    most = GPU_LOGITS_AT_ONCE if device.startswith("cuda") else LOGITS_AT_ONCE
+    chunk = min(logits, max(most, vocab_size))
     second = min(logits - chunk, chunk)
     head = vocab_size * d_model
     softmax = (FLOAT + cast) * head + max(

@@ -134,7 +134,7 @@ def objective_memory(
         tokens = round(rows * load.predicted)
         # Of the head's own layer: its input, what it gives, and both sides of the norm.
         activations += tokens * arch.d_model * 4 * size
-        logits = logit_bytes(arch.vocab_size, arch.d_model, tokens, precision)
+        logits = logit_bytes(arch.vocab_size, arch.d_model, tokens, precision, device)
     return summed(
         parameters=parameters,
         passing={"casts": cast_bytes(matrices, precision), "activations": activations, "logits": logits},
