@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from toolkit.models.activations import gelu, relu2
+from toolkit.models.masks import mean_of_real
 from toolkit.models.norms import LayerNorm, RMSNorm
 from toolkit.models.positions import RotaryPositions, rotate
 
@@ -80,3 +81,13 @@ def test_gelu_in_bfloat16_is_as_near_as_the_type_allows() -> None:
     ours = (gelu(x).double() - exact).square().mean()
     theirs = (F.gelu(x, approximate="tanh").double() - exact).square().mean()
     assert ours < 1.05 * theirs
+
+
+@pytest.mark.parametrize("lengths", [None, torch.tensor([300, 290])])
+def test_a_mean_of_bfloat16_positions_still_shows_one_of_them(lengths):
+    hidden = torch.ones(2, 300, 4, dtype=torch.bfloat16)
+    changed = hidden.clone()
+    changed[:, 7] = 1.25  # moves the mean by less than the resolution of bfloat16
+    difference = mean_of_real(changed, lengths) - mean_of_real(hidden, lengths)
+    counts = torch.tensor([300, 300]) if lengths is None else lengths
+    torch.testing.assert_close(difference, (0.25 / counts)[:, None].expand(2, 4), atol=1e-6, rtol=0)

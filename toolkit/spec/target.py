@@ -63,7 +63,7 @@ class PooledTarget(Target):
 
     input_key: Keys | None = None
     """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
-    pool: Literal["class", "last", "mean", "surprisal"] | None = None
+    pool: Literal["class", "last", "mean"] | None = None
     """The vector that the head reads: that of the class token at the beginning, of the last position, or the mean of
     all. Default: as the trunk has it, which for a GPT is the last, the only one that saw the whole row."""
     head: HeadKind | None = None

@@ -202,13 +202,10 @@ class HeadTask(TargetTask):
         self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
         self.neck = build_neck(given.architecture)
-        if self.pool == "surprisal":
-            from toolkit.models.build import build_head
-            self.head = build_head(given.architecture, self.trunk)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
 
     def initialise(self, seed: int) -> None:
-        initialise(self.trunk, *([] if self.neck is None else [self.neck]), *([self.head] if self.pool == "surprisal" else []), seed=seed)
+        initialise(self.trunk, *([] if self.neck is None else [self.neck]), seed=seed)
         fill_head(self.score, "score", seed)
 
     def head_parameters(self) -> list[nn.Parameter]:
@@ -242,17 +239,7 @@ class PooledTask(HeadTask):
         """One vector a row, (rows, d_model), in float32: the head's few products are cheap."""
         if "features" in batch:
             return batch["features"]
-        hidden = self.hidden(batch)
-        if self.pool == "surprisal":
-            with torch.no_grad():
-                logits = self.head(hidden).float().log_softmax(-1)
-                s = -logits.gather(-1, batch["inputs"][..., None].long())[..., 0]
-                if batch.get("lengths") is not None:
-                    real = torch.arange(hidden.shape[1], device=hidden.device) < batch["lengths"][:, None]
-                    s = s.masked_fill(~real, float("-inf"))
-                a = s.softmax(1)
-            return (a[..., None] * hidden.float()).sum(1)
-        return pooled(self.trunk, hidden, batch.get("lengths"), self.pool).float()
+        return pooled(self.trunk, self.hidden(batch), batch.get("lengths"), self.pool).float()
 
     def scores(self, batch: Batch) -> Tensor:
         """The head's outputs in float32, (rows, outputs)."""
