@@ -99,6 +99,17 @@ def test_a_trial_is_a_spec_that_runs_by_itself(tmp_path: Path) -> None:
     assert (job.stage, job.quiet, job.keep_weights) == ("topic-n10-parent-x2-s5", True, False)
 
 
+def test_from_scratch_there_is_no_head_to_ask() -> None:
+    fields = SPEC.model_dump(mode="json", exclude_unset=True)
+    fields["finetune"]["topic"] |= {"tune": {"kind": "head"}, "pool": "surprisal"}
+    spec = Spec.model_validate(fields)
+    for arm, tune, pool in (("parent", "head", "surprisal"), ("scratch", "full", None)):
+        made = make_spec(spec, design(), Trial(arm, 10, 1.0, 5), OPTIMIZER)  # type: ignore[arg-type]
+        (section,) = made.finetune.values()
+        assert (section.tune.kind, section.pool) == (tune, pool)
+        assert Spec.model_validate(made.model_dump(mode="json", exclude_unset=True)) == made
+
+
 def test_the_folder_has_a_name_that_can_be_one() -> None:
     assert folder_name(SPEC) == "news.transfer"
     assert NAME.fullmatch(folder_name(SPEC.model_copy(update={"name": "a" * 64})))

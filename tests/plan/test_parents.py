@@ -181,3 +181,31 @@ def test_a_parent_beside_the_spec_comes_before_the_working_folder(folder, table)
     assert (other.finetune["news"].parent or other.parent) == (
         "specs/base.toml@best" if table else "base.toml"
     )
+
+
+BERT = {
+    "data": {"tokenizer": {"kind": "bytes"}},
+    "model": {"kind": "bert", "n_layers": 2, "d_model": 32, "n_heads": 2},
+}
+SURPRISAL = {"kind": "regress", "data": ROWS, "pool": "surprisal", "tune": {"kind": "head"}}
+
+
+def test_surprisal_needs_a_parent_that_learned_from_words_it_sees(folder, spec, machine):
+    child = spec(finetune={"a": SURPRISAL})
+    parent = find_parent(child, "a", root=folder / "runs")
+    with pytest.raises(
+        PlanError, match=r'finetune\.a\.pool: "surprisal" asks .* trained for causal_lm\. Write "mean"'
+    ):
+        make_plan(child, "a", machine=machine, parent=parent)
+    for replace in ("mask", "bert"):
+        fields = {**spec().model_dump(mode="json", exclude_unset=True), **BERT}
+        fields |= {"objective": {"kind": "masked_lm", "replace": replace}, "finetune": {"a": SURPRISAL}}
+        child = Spec.model_validate(fields)
+        parent = find_parent(child, "a", root=folder / "runs")
+        if replace == "mask":
+            with pytest.raises(
+                PlanError, match=r'hidden ones alone\. Pretrain it with objective\.replace = "bert"'
+            ):
+                make_plan(child, "a", machine=machine, parent=parent)
+        else:
+            assert make_plan(child, "a", machine=machine, parent=parent).trainable == 32

@@ -76,3 +76,19 @@ def test_names_of_stages_are_names_of_folders(mistakes: Mistakes) -> None:
     text = mistakes(f"{SOUND}\n{stages}")
     assert "'../x' can't name a stage" in text
     assert "'pretrain' can't name a stage" in text
+
+
+def test_surprisal_asks_for_a_parent_that_stays_as_it_is(mistakes: Mistakes, load: Load) -> None:
+    pooled = (
+        f'name = "a"\nparent = "b/pretrain"\n[finetune.x]\nkind = "regress"\n{ROWS}\npool = "surprisal"\n'
+    )
+    for tune in ("", 'tune = { kind = "lora" }\n'):
+        assert mistakes(pooled + tune).splitlines()[0] == (
+            "s.toml:6:8  finetune.x.pool: what surprises the parent is known of a trunk that stays as it is. Write "
+            'tune = { kind = "head" }, or pool = "mean".'
+        )
+    frozen = pooled + 'tune = { kind = "head" }\n'
+    assert mistakes(frozen + 'start = "scratch"\n').splitlines()[0] == (
+        's.toml:8:9  finetune.x.start: nothing surprises a model from scratch. Write pool = "mean", or leave it out.'
+    )
+    assert load(frozen).spec.finetune["x"].pool == "surprisal"

@@ -6,6 +6,9 @@ from toolkit.engine.checkpointing import State
 from toolkit.plan.cost import estimate_cost
 from toolkit.plan.figures import length_of_time
 from toolkit.plan.plan import Plan
+from toolkit.plan.recipe import NECKS
+from toolkit.spec.export import export_obstacle
+from toolkit.spec.target import Target
 
 
 def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> Iterator[str]:
@@ -37,8 +40,18 @@ def summary(plan: Plan, state: State, actual: Mapping[str, float], run: str) -> 
     commands = [
         *([(f"{first[0]} {run}", first[1])] if first else []),
         (f"tk show {run}", "plan and actual, checkpoints"),
-        (f"tk export {run} FOLDER", "a folder that transformers opens"),
+        *([(f"tk export {run} FOLDER", "a folder that transformers opens")] if _exportable(plan) else []),
         ("tk dash", "curves; in TensorBoard: tk board"),
     ]
     width = max(len(command) for command, _ in commands)
     yield from (f"  {command:<{width}}  {does}" for command, does in commands)
+
+
+def _exportable(plan: Plan) -> bool:
+    """Whether `transformers` has a place for the trunk, and for a head as it stands on it."""
+    arch, task = plan.architecture, plan.task
+    if export_obstacle(arch) is not None:
+        return False
+    if not isinstance(task, Target) or (arch.kind, task.reads_with) not in NECKS:
+        return True
+    return getattr(arch, "head", None) == "family" and getattr(task, "pool", None) != "surprisal"

@@ -17,6 +17,7 @@ from toolkit.engine.datasets import prepare_stage
 from toolkit.evals.sampling import load_trunk
 from toolkit.models.build import build_trunk
 from toolkit.models.initialise import initialise
+from toolkit.models.pooling import pooled
 from toolkit.models.trunk import Trunk
 from toolkit.plan.errors import PlanError
 from toolkit.plan.parents import find_parent
@@ -24,7 +25,6 @@ from toolkit.spec.spec import Spec
 from toolkit.spec.target import Finetune
 from toolkit.store.manifest import Checkpoint
 from toolkit.store.runs import RunFolder
-from toolkit.targets.target import pooled
 
 ROWS = 64
 """Rows computed at once."""
@@ -101,7 +101,8 @@ def probe_layers(
         raise PlanError(f'a probe needs one label or number a row, and "{name}" is for {target.kind}')
     parent = find_parent(spec, STAGE, root=run.root)
     dataset = prepare_stage(spec, STAGE, parent, checkpoint, progress=progress)
-    how = pool or getattr(target, "pool", None)
+    own = getattr(target, "pool", None)
+    how = pool or (None if own == "surprisal" else own)  # what surprises is known of the last layer alone
     trunks: dict[str, Trunk] = {"trained": load_trunk(checkpoint, device)}
     if random_too:
         fresh = build_trunk(trunks["trained"].arch)

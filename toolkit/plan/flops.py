@@ -38,11 +38,15 @@ def attention_flops_per_token(arch: BlockArchitecture, sequence_length: int, lay
     return 2 * 2 * arch.n_heads * arch.head_dim * seen
 
 
-def own_head_flops(arch: Architecture, outputs: int, sequence_length: int) -> float:
-    """What changes for a token when a head of `outputs` on one vector a row replaces the language-model head."""
+def own_head_flops(
+    arch: Architecture, outputs: int, sequence_length: int, *, surprisal: bool = False
+) -> float:
+    """What changes for a token when a head of `outputs` on one vector a row replaces the language-model head, or
+    (`surprisal`) of an encoder stands beside it."""
     replaced = arch.vocab_size if isinstance(arch, GPTArchitecture) else 0  # others are counted without one
     own = arch.d_model * outputs + neck_parameters(arch)
-    return 2 * (own / sequence_length - arch.d_model * replaced) if outputs else 0.0
+    read = arch.vocab_size + arch.d_model if surprisal else 0
+    return 2 * (own / sequence_length + arch.d_model * (read - replaced)) if outputs else 0.0
 
 
 def training_factor(tune: Tune | None, n_layers: int) -> float:

@@ -41,4 +41,6 @@ class Parent:
     task: str
     """Kind of the objective or target that it was trained for."""
     vocab_size: int
+    reads_unhidden: bool = False
+    """Whether its masked-language head learned from tokens that are not hidden, as far as is known."""
     data_fingerprint: str | None = None

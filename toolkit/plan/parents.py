@@ -120,6 +120,7 @@ def _parent(run: RunFolder, selector: str | None, plan: Plan) -> Parent:
         data=plan.data,
         task=plan.task.kind,
         vocab_size=plan.vocab_size,
+        reads_unhidden=plan.origin is not None or getattr(plan.task, "replace", None) == "bert",
         data_fingerprint=plan.data_fingerprint,
     )
 

@@ -159,7 +159,12 @@ def make_plan(
     target = recipe.task if isinstance(recipe.task, Target) else None
     objective = None if isinstance(recipe.task, Target) else recipe.task
     outputs = None if target is None else target.outputs(len(labels))
-    parameters = objective_parameters(arch, objective) if objective else task_parameters(arch, outputs)
+    surprisal = getattr(target, "pool", None) == "surprisal"
+    parameters = (
+        objective_parameters(arch, objective)
+        if objective
+        else task_parameters(arch, outputs, surprisal=surprisal)
+    )
     length = recipe.sequence_length
     row_length = math.ceil(facts.mean_length) if facts and facts.mean_length else length
     longest = facts.longest if facts and facts.longest else length
@@ -177,7 +182,9 @@ def make_plan(
         flops_per_token = factor * objective_flops(arch, objective, row_length) / row_length
     else:
         forward = forward_flops_per_token(arch, row_length)
-        flops_per_token = factor * (forward + own_head_flops(arch, outputs or 0, row_length))
+        flops_per_token = factor * (
+            forward + own_head_flops(arch, outputs or 0, row_length, surprisal=surprisal)
+        )
 
     def every(interval: Interval) -> Every | None:
         return resolve_interval(interval, batch_rows=batch_rows, sequence_length=row_length, facts=facts)
@@ -203,6 +210,7 @@ def make_plan(
             arch,
             tune,
             outputs,
+            surprisal=surprisal,
             rows=rows,
             sequence_length=longest,
             precision=precision,

@@ -164,6 +164,16 @@ def check_compatible(spec: Spec, stage: str, parent: Parent) -> None:
             f'{where}.pool: "{pool}" does not go with BERT\'s own head, which stands on the first position. Leave pool '
             'out, or write head = "linear" (such a model can\'t be exported).'
         )
+    if pool == "surprisal" and parent.task != "masked_lm":
+        raise PlanError(
+            f'{where}.pool: "surprisal" asks the head of a masked language model, and {run} was trained for '
+            f'{parent.task}. Write "mean", or leave it out.'
+        )
+    if pool == "surprisal" and not parent.reads_unhidden:
+        raise PlanError(
+            f'{where}.pool: "surprisal" asks the parent about tokens that are not hidden, and {run} learned from '
+            'hidden ones alone. Pretrain it with objective.replace = "bert", or write pool = "mean".'
+        )
     tied = getattr(arch, "tie_embeddings", False)
     if target.reads_with == "words" and isinstance(target.tune, HeadTune) and tied:
         raise PlanError(

@@ -22,7 +22,7 @@ class Parameters(BaseModel):
     head: int
     """What stands on the trunk; zero for an output matrix that is tied to the embedding."""
     non_embedding: int
-    """Blocks and final norm."""
+    """Blocks and final norm; and the parent's own head where a fine-tune reads it, which stays as it is."""
     total: int
 
 

@@ -1,7 +1,7 @@
 """What a fine-tune holds: the parameters that move, and the memory that this takes."""
 
 from toolkit.plan.machine import Precision
-from toolkit.plan.memory import FLOAT, Memory, estimate_memory
+from toolkit.plan.memory import FLOAT, Memory, estimate_memory, logit_bytes
 from toolkit.plan.sizes import (
     Parameters,
     block_matrices,
@@ -21,13 +21,16 @@ KERNELS = {"bfloat16": 140 * 2**20, "float32": 80 * 2**20}
 tensors of other sizes. With it seven runs from 1 to 6 M parameters come out within 10 %."""
 
 
-def task_parameters(arch: Architecture, outputs: int | None) -> Parameters:
-    """Parameters of the trunk with a head of `outputs`; None or 0 for the language-model head."""
+def task_parameters(arch: Architecture, outputs: int | None, *, surprisal: bool = False) -> Parameters:
+    """Parameters of the trunk with a head of `outputs`; None or 0 for the language-model head. `surprisal` keeps that
+    one too."""
     count = count_parameters(arch)
     if not outputs:
         return count
     head = outputs * arch.d_model + neck_parameters(arch)
-    return count.model_copy(update={"head": head, "total": count.embedding + count.non_embedding + head})
+    still = count.non_embedding + (count.head if surprisal else 0)
+    total = count.embedding + still + head
+    return count.model_copy(update={"head": head, "non_embedding": still, "total": total})
 
 
 def trainable_parameters(arch: Architecture, tune: Tune | None, parameters: Parameters) -> int:
@@ -65,6 +68,7 @@ def tuned_memory(
     tune: Tune | None,
     outputs: int | None,
     *,
+    surprisal: bool,
     rows: int,
     sequence_length: int,
     precision: Precision,
@@ -88,7 +92,7 @@ def tuned_memory(
     )
     if tune is None:
         return memory
-    before, parameters = count_parameters(arch), task_parameters(arch, outputs)
+    before, parameters = count_parameters(arch), task_parameters(arch, outputs, surprisal=surprisal)
     moving = trainable_parameters(arch, tune, parameters)
     share = moving / before.total
     kept = {"head": 0.0, "top": min(getattr(tune, "blocks", 0), arch.n_layers) / arch.n_layers}.get(
@@ -99,6 +103,10 @@ def tuned_memory(
         "activations": round(memory.activations * kept),
         "logits": FLOAT * rows * outputs if outputs else memory.logits,
     }
+    if surprisal:  # its logits take no more than those of a loss
+        passing["logits"] += logit_bytes(
+            arch.vocab_size, arch.d_model, rows * sequence_length, precision, device
+        )
     ratio = sum(passing.values()) / max(memory.casts + memory.activations + memory.logits, 1)
     terms = {
         "weights": FLOAT

@@ -12,7 +12,7 @@ from toolkit.spec.labelled import Keys, Labelled
 from toolkit.spec.recovery import Recovery
 from toolkit.spec.section import Conflict, Section
 from toolkit.spec.train import LinearSchedule, Optimizer, Schedule
-from toolkit.spec.tune import Tune
+from toolkit.spec.tune import HeadTune, Tune
 
 
 class Target(Section):
@@ -63,13 +63,30 @@ class PooledTarget(Target):
 
     input_key: Keys | None = None
     """The field that is read, or two for pairs. Default: text, image, audio or sequence, by the parent."""
-    pool: Literal["class", "last", "mean"] | None = None
+    pool: Literal["class", "last", "mean", "surprisal"] | None = None
     """The vector that the head reads: that of the class token at the beginning, of the last position, or the mean of
-    all. Default: as the trunk has it, which for a GPT is the last, the only one that saw the whole row."""
+    all. `surprisal` weighs them by one over the probability that the parent gives the token that stands there, which
+    shows one odd place in a long row; for `tune = { kind = "head" }` on a `masked_lm` with `replace = "bert"`. Default:
+    as the trunk has it, which for a GPT is the last, the only one that saw the whole row."""
     head: HeadKind | None = None
     """`linear` stands on the vector itself; `family` has between what the classifiers of `transformers` have there
     (BERT's pooler, ModernBERT's layer and norm), which an export of those needs. Default: `family` for an imported
     encoder, else `linear`."""
+
+    def conflicts(self) -> Iterator[Conflict]:
+        if self.pool != "surprisal":
+            return
+        if self.start == "scratch":
+            yield Conflict(
+                ("start", "pool"),
+                'nothing surprises a model from scratch. Write pool = "mean", or leave it out.',
+            )
+        elif not isinstance(self.tune, HeadTune):
+            yield Conflict(
+                ("pool", "tune"),
+                "what surprises the parent is known of a trunk that stays as it is. Write tune = { kind = "
+                '"head" }, or pool = "mean".',
+            )
 
 
 class Classify(PooledTarget):

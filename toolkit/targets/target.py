@@ -9,14 +9,14 @@ from typing import Any, ClassVar, NamedTuple, Protocol
 import torch
 from torch import Tensor, nn
 
-from toolkit.models.build import build_trunk
+from toolkit.models.build import build_head, build_trunk
+from toolkit.models.head import MaskedLMHead
 from toolkit.models.initialise import initialise
 from toolkit.models.linear import Linear
-from toolkit.models.masks import mean_of_real
 from toolkit.models.neck import build_neck
+from toolkit.models.pooling import pooled, pooled_by_surprisal
 from toolkit.models.structure import structure_flops
 from toolkit.models.task import Batch, Given, Task, Vocabulary
-from toolkit.models.trunk import Trunk
 from toolkit.spec.target import Finetune
 
 Values = Mapping[str, Any]
@@ -199,7 +199,6 @@ class HeadTask(TargetTask):
         super().__init__()
         self.given = given
         self._scored: tuple[Batch, Tensor] | None = None
-        self.pool: str | None = getattr(section, "pool", None)
         self.trunk = build_trunk(given.architecture)
         self.neck = build_neck(given.architecture)
         self.score = Linear(given.architecture.d_model, section.outputs(len(given.labels)), bias=self.bias)
@@ -232,6 +231,21 @@ class HeadTask(TargetTask):
 class PooledTask(HeadTask):
     """One vector a row under the head. Frozen trunks hand in their vectors as `features`, computed once."""
 
+    def __init__(self, section: Finetune, given: Given) -> None:
+        super().__init__(section, given)
+        self.pool: str | None = getattr(section, "pool", None)
+        self.head: MaskedLMHead | None = None
+        """The parent's own, by its name there, which never moves."""
+        if self.pool == "surprisal":
+            head = build_head(given.architecture, self.trunk)
+            assert isinstance(head, MaskedLMHead), "the plan checks that the parent has one"
+            self.head = head.requires_grad_(False)
+
+    def initialise(self, seed: int) -> None:
+        super().initialise(seed)
+        if self.head is not None:
+            initialise(self.trunk, self.head, seed=seed)
+
     def weight(self, batch: Batch) -> int:
         return len(next(iter(batch.values())))
 
@@ -239,7 +253,12 @@ class PooledTask(HeadTask):
         """One vector a row, (rows, d_model), in float32: the head's few products are cheap."""
         if "features" in batch:
             return batch["features"]
-        return pooled(self.trunk, self.hidden(batch), batch.get("lengths"), self.pool).float()
+        hidden, lengths = self.hidden(batch), batch.get("lengths")
+        if self.head is None:
+            return pooled(self.trunk, hidden, lengths, self.pool).float()
+        special = () if self.given.tokenizer is None else self.given.tokenizer.special_ids
+        ids = torch.tensor(special, dtype=torch.long, device=hidden.device)
+        return pooled_by_surprisal(self.head, hidden, batch["inputs"], lengths, ids)
 
     def scores(self, batch: Batch) -> Tensor:
         """The head's outputs in float32, (rows, outputs)."""
@@ -258,6 +277,8 @@ class PooledTask(HeadTask):
 
     def forward_flops(self, sequence_length: int) -> float:
         trunk = structure_flops(self.trunk, None, sequence_length) * sequence_length
+        if self.head is not None:
+            trunk += 2 * (self.head.dense.weight.numel() + self.head.weight.numel()) * sequence_length
         return trunk + 2 * self.head_weights
 
 
@@ -271,19 +292,6 @@ class PositionsTask(HeadTask):
     def forward_flops(self, sequence_length: int) -> float:
         trunk = structure_flops(self.trunk, None, sequence_length)
         return (trunk + 2 * self.head_weights) * sequence_length
-
-
-def pooled(trunk: Trunk, hidden: Tensor, lengths: Tensor | None, pool: str | None) -> Tensor:
-    """One vector a row, (rows, d_model), from hidden states (rows, positions, d_model): the mean over its `lengths`
-    real positions, the last or the first ("class") of them, or (None) what the trunk itself takes."""
-    if pool is None:
-        return trunk.pooled(hidden, lengths)
-    if pool == "class":
-        return hidden[:, 0]
-    if pool == "mean":
-        return mean_of_real(hidden, lengths)
-    last = hidden.shape[1] - 1 if lengths is None else lengths - 1
-    return hidden[torch.arange(len(hidden), device=hidden.device), last]
 
 
 @torch.no_grad()

@@ -176,8 +176,12 @@ def make_spec(spec: Spec, design: Design, trial: Trial, optimizer: Optimizer) ->
 
 
 def of_arm(arm: Arm, target: Finetune) -> dict[str, Any]:
-    """What an arm changes of the target. From scratch there is nothing that could stay as it is."""
-    return {"start": arm, "tune": FullTune(kind="full") if arm == "scratch" else target.tune}
+    """What an arm changes of the target. From scratch there is nothing that could stay as it is, nor a head to ask
+    what is surprising."""
+    if arm == "parent":
+        return {"start": arm}
+    pool = {"pool": None} if getattr(target, "pool", None) == "surprisal" else {}
+    return {"start": arm, "tune": FullTune(kind="full"), **pool}
 
 
 def scaled(optimizer: Optimizer, factor: float) -> Optimizer:
