@@ -105,7 +105,7 @@ def test_total_is_the_sum_of_the_terms(architecture):
     assert all(size > 0 for size in terms.values())
 
 
-def chosen(batch_rows, *, gib, device="cpu", length=64, layers=2, d_model=64):
+def chosen(batch_rows, *, gib, device="cpu", length=64, layers=2, d_model=64, shares=1):
     """The micro-batch on a machine with so much memory, and a function that gives what any would need."""
     gpu = GPU(name="G", memory=int(gib * 2**30), free=0, capability=(9, 0))
     machine = Machine(
@@ -130,9 +130,26 @@ def chosen(batch_rows, *, gib, device="cpu", length=64, layers=2, d_model=64):
         return estimate_memory(arch, rows=rows, accumulates=rows < batch_rows, **options)
 
     rows = choose_micro_batch(
-        needs, batch_rows=batch_rows, sequence_length=length, device=device, machine=machine
+        needs,
+        batch_rows=batch_rows,
+        sequence_length=length,
+        device=device,
+        machine=machine,
+        shares=shares,
     )
     return rows, lambda n: needs(n).total
+
+
+@given(st.integers(1, 300), st.integers(2, 9), st.sampled_from([64, 512, 2000, 5000]))
+@settings(deadline=None)
+def test_every_rank_gets_work_and_takes_no_more_turns_than_it_must(batch_rows, shares, length):
+    rows, _ = chosen(batch_rows, gib=64, device="cpu", length=length, shares=shares)
+    micro_batches = -(-batch_rows // rows)
+    assert micro_batches >= min(shares, batch_rows)
+    limit = max(1, memory.CPU_TOKENS // length)
+    assert rows <= limit
+    if batch_rows % shares == 0:
+        assert -(-micro_batches // shares) == -(-batch_rows // (shares * limit))
 
 
 @given(st.integers(1, 4096), st.floats(0.5, 200), st.sampled_from(["cpu", "cuda"]))

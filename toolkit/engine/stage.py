@@ -82,15 +82,23 @@ def read_plan(run: RunFolder) -> Plan | None:
         ) from error
 
 
-def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console) -> Plan:
-    """The plan to carry out: the frozen one of an earlier attempt wherever nothing speaks against it.
+def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console, world: int) -> Plan:
+    """The plan to carry out on `world` ranks: the frozen one of an earlier attempt wherever nothing speaks against it,
+    such as ranks that its micro-batches would leave without work.
 
     Raises StageError when the spec or the data are no longer those the run began with.
     """
     run, frozen = job.run, read_plan(job.run)
     free = shutil.disk_usage(run.path).free
+    shares = max(1, world // job.spec.run.parallel.tensor)
     plan = make_plan(
-        job.spec, job.stage, machine=Machine.detect(), parent=parent, facts=dataset.facts, free_disk=free
+        job.spec,
+        job.stage,
+        machine=Machine.detect(),
+        parent=parent,
+        facts=dataset.facts,
+        free_disk=free,
+        shares=shares,
     )
     probe = find_probe(plan)
     plan = plan.with_probe(probe, dataset.facts) if probe else plan
@@ -106,7 +114,8 @@ def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console) 
             f"the data of {run} changed since it began. Put the old files back to resume, "
             "or use `--as NEW_NAME` or `--replace` to train on the new ones."
         )
-    if plan.machine == frozen.machine and plan.run == frozen.run:
+    idle = frozen.micro_batches < min(shares, plan.micro_batches)
+    if plan.machine == frozen.machine and plan.run == frozen.run and not idle:
         return frozen
     changed = [
         f"{field} {getattr(frozen, field)} -> {getattr(plan, field)}"
@@ -129,7 +138,7 @@ def _train(
     progress = DataProgress(console, stopping)
     dataset = prepare_stage(job.spec, job.stage, parent, base, ranks=ranks, progress=progress)
     console.end_phase()
-    plan = settle(job, parent, dataset, console)
+    plan = settle(job, parent, dataset, console, ranks.world)
     write_atomic(lease.run.plan, plan.model_dump_json(indent=1).encode())
     for label, value in plan_rows(plan):
         console.say(f"{label:<12} {value}")

@@ -247,11 +247,13 @@ def choose_micro_batch(
     device: str,
     machine: Machine,
     whole: bool = False,
+    shares: int = 1,
 ) -> int:
     """Rows computed at once: as many as fit, a divisor of the batch where one is near; all of a `whole` batch.
 
     On a CPU no more than `CPU_TOKENS` tokens, whatever the memory. At least one row,
-    also where one does not fit: the plan then warns. `memory` tells what so many rows take.
+    also where one does not fit: the plan then warns. `memory` tells what so many rows take. Each of `shares` ranks
+    gets as many micro-batches as the others where that can be, and some in any case, if there are rows enough.
     """
     limit = batch_rows
     if whole:
@@ -265,6 +267,10 @@ def choose_micro_batch(
             middle = (fitting + too_large) // 2
             fitting, too_large = (middle, too_large) if memory(middle).total <= free else (fitting, middle)
         limit = max(1, fitting)
+    if shares > 1:
+        turns = -(-batch_rows // (shares * limit))
+        even = -(-batch_rows // (shares * turns))
+        return even if -(-batch_rows // even) >= shares else max(1, batch_rows // shares)
     divisor = max(rows for rows in range(1, limit + 1) if batch_rows % rows == 0)
     power = 1 << (limit.bit_length() - 1)
     return divisor if 2 * divisor >= limit else power

@@ -139,6 +139,7 @@ def make_plan(
     facts: CorpusFacts | None = None,
     probe: ProbeRecord | None = None,
     free_disk: int | None = None,
+    shares: int = 1,
 ) -> Plan:
     """Derive the plan of a stage. Pure but for a pretrained tokenizer's file, whose size it reads.
 
@@ -147,6 +148,7 @@ def make_plan(
         facts: The prepared data; None before it is prepared.
         probe: A measured speed of this plan on this kind of machine.
         free_disk: Bytes free where runs are kept, to warn about.
+        shares: Ranks, or groups of `run.parallel.tensor` of them, that each need a micro-batch to work on.
 
     Raises:
         PlanError: for a stage the spec doesn't have, a parent that it can't stand on, a tokenizer that
@@ -229,6 +231,7 @@ def make_plan(
             device=device,
             machine=machine,
             whole=whole,
+            shares=shares,
         )
     flops = tokens * flops_per_token if tokens else None
     if isinstance(tune, HeadTune) and outputs and steps and facts and recipe.task.reads_with == "pooled":  # type: ignore[union-attr]
