@@ -35,6 +35,23 @@ def test_greedy_text_is_that_of_full_recomputation(model: Model) -> None:
     assert list(generate(trunk, head, [3, 1, 4], max_new_tokens=20, temperature=0)) == seen[3:]
 
 
+def test_a_trunk_compiled_for_training_is_not_compiled_for_each_length(build: Build) -> None:
+    trunk, head = build()
+    plain = list(generate(trunk, head, [3, 1, 4], max_new_tokens=12, temperature=0))
+    compiled = []
+
+    def backend(module: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> torch.fx.GraphModule:
+        compiled.append(module)
+        return module
+
+    for block in trunk.blocks:
+        block.forward = torch.compile(block.forward, backend=backend)
+    assert list(generate(trunk, head, [3, 1, 4], max_new_tokens=12, temperature=0)) == plain
+    assert not compiled
+    trunk(torch.tensor([[3, 1, 4]]))
+    assert compiled
+
+
 @pytest.mark.parametrize("prompt", [2, 20, 24, 60])
 def test_text_goes_on_past_the_context(model: Model, prompt: int) -> None:
     trunk, head = model

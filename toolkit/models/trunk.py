@@ -5,6 +5,7 @@ the matmuls run in `compute_dtype`.
 """
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 
 import torch
 import torch.nn.functional as F
@@ -86,8 +87,10 @@ class GPTTrunk(Trunk):
         holds. Raises ValueError past `arch.max_sequence_length`.
         """
         x, rotation = self._embedded(inputs, 0 if cache is None else cache.length)
-        for block in self.blocks:
-            x = block(x, rotation, cache)
+        # Blocks compiled for training would be compiled anew for every length of a cache.
+        with nullcontext() if cache is None else torch.compiler.set_stance("force_eager"):
+            for block in self.blocks:
+                x = block(x, rotation, cache)
         if cache is not None:
             cache.length += inputs.shape[1]
         y: Tensor = self.norm(x)
