@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from toolkit.models.bert import BERTTrunk
@@ -19,6 +20,8 @@ from toolkit.spec.objective import MaskedLM
 
 CHUNK = 1024
 """Hidden tokens whose logits are held at once."""
+STEP = 64
+"""The head reads a multiple of so many: a CPU compiles its kernels for each number anew, and keeps them."""
 
 
 class MaskedLMTask(Task):
@@ -51,13 +54,14 @@ class MaskedLMTask(Task):
         masked, chosen = self._masking.hide(inputs, lengths)
         hidden: Tensor = self.trunk(masked, lengths)
         states, targets = hidden[chosen], inputs[chosen]
-        count = max(len(targets), 1)
-        loss = self.head.loss(states, targets) * (self.weight(batch) / count)
+        count, filler = len(targets), -len(targets) % STEP
+        states, targets = F.pad(states, (0, 0, 0, filler)), F.pad(targets, (0, filler), value=IGNORED)
+        loss = self.head.loss(states, targets) * (self.weight(batch) / max(count, 1))
         if self.training:
             return Loss(loss)
         parts = [self.head(part).argmax(1) for part in torch.split(states, CHUNK)]
         correct = (torch.cat(parts) == targets).sum()
-        return Loss(loss, {"accuracy": Mean(correct, correct.new_tensor(len(targets)))})
+        return Loss(loss, {"accuracy": Mean(correct, correct.new_tensor(count))})
 
     def observe(self, batch: Batch) -> Tensor:
         """How often each token stands in the rows."""
