@@ -111,9 +111,9 @@ def probe_layers(
     scores: dict[str, tuple[Score, ...]] = {}
     metric, baseline = "", 0.0
     for kind, trunk in trunks.items():
-        report = partial(watch, f"{kind}: layers")
         train, held_out = (
-            read_layers(trunk, split, key, how, report) for split in (dataset.train, dataset.validation)
+            read_layers(trunk, split, key, how, partial(watch, f"{kind}: layers of {rows} rows"))
+            for rows, split in (("training", dataset.train), ("held-out", dataset.validation))
         )
         found = []
         for layer, (x, held_x) in enumerate(zip(train.vectors, held_out.vectors, strict=True)):
