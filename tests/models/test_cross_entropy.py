@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from toolkit.models import cross_entropy
-from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy
+from toolkit.models.cross_entropy import IGNORED, linear_cross_entropy, token_losses
 
 
 def by_definition(
@@ -35,16 +35,19 @@ def tensors(dtype: torch.dtype, n: int = 200, vocab: int = 50) -> tuple[torch.Te
 @pytest.mark.parametrize("softcap", [None, 5.0])
 @pytest.mark.parametrize("with_bias", [False, True])
 @pytest.mark.parametrize("chunk", [None, 1700])
+@pytest.mark.parametrize("step", [1, 64])
 def test_loss_and_gradients(
     dtype: torch.dtype,
     tolerance: float,
     softcap: float | None,
     with_bias: bool,
     chunk: int | None,
+    step: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if chunk is not None:
         monkeypatch.setattr(cross_entropy, "CHUNK_LOGITS", chunk)
+    monkeypatch.setattr(cross_entropy, "_step", lambda weight: step)  # 64 is that of GPUs
     hidden, weight, bias, targets = tensors(dtype)
     leaves = [hidden, weight, bias] if with_bias else [hidden, weight]
     exact = [leaf.detach().double().requires_grad_() for leaf in leaves]
@@ -56,6 +59,9 @@ def test_loss_and_gradients(
     for ours, right in zip(found, torch.autograd.grad(expected / 3, exact), strict=True):
         assert (ours.double() - right).abs().max() < tolerance * right.abs().max()
     assert found[1].dtype == torch.float32
+    assert [gradient.shape for gradient in found] == [leaf.shape for leaf in leaves]
+    alone = token_losses(hidden, weight, targets, softcap, bias if with_bias else None)
+    assert alone.sum().item() == pytest.approx(loss.item(), rel=1e-4)
 
 
 def test_without_gradients_the_loss_is_the_same() -> None:
