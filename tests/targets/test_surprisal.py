@@ -102,6 +102,8 @@ def test_the_parents_head_is_read_and_left_with_the_parent(made: dict[str, RunFo
     assert loaded.plan.trainable == 64
     row, planned = loaded.plan.row_length, loaded.plan.flops_per_token
     assert loaded.task.forward_flops(row) == pytest.approx(planned * row, rel=1e-3)
+    assert "tk export" in RunFolder(run.root, run.name, "pretrain").console.read_text()
+    assert "tk export" not in run.console.read_text(), "no class of transformers has such a head"
     actual = next(event["actual"] for event in read_events(run) if event["kind"] == "finished")
     assert actual["flops"] == pytest.approx(loaded.plan.flops, rel=0.05)
 
