@@ -76,7 +76,15 @@ def replay(run: RunFolder, interrupts: Interrupts) -> int:
         ]
         span = f"{last.step - state.step} steps from {before.step} to {last.step}"
         if differing:
-            console.say(f"{run}: {span} replayed, and {len(differing)} tensors differ: {differing[0]} …")
+            ranks = max(event.get("ranks", 1) for event in read_events(run) if event["kind"] == "started")
+            console.say(
+                f"{run}: {span} replayed, and {len(differing)} tensors differ: {differing[0]} …"
+                + (
+                    f" Up to {ranks} ranks trained it; one, which replays it, rounds otherwise."
+                    if ranks > 1
+                    else ""
+                )
+            )
             return EXIT_FAILED
         console.say(f"{run}: {span} replayed; weights and optimizer state are equal bit for bit.")
         return EXIT_FINISHED

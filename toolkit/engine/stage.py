@@ -123,7 +123,11 @@ def settle(job: Job, parent: Parent | None, dataset: Dataset, console: Console, 
         if getattr(frozen, field) != getattr(plan, field)
     ]
     if changed:
-        console.warn(f"resumed otherwise than begun ({'; '.join(changed)}): equal, but not bit for bit.")
+        drawn = frozen.micro_batch != plan.micro_batch
+        console.warn(
+            f"resumed otherwise than begun ({'; '.join(changed)}): the same rows, but not bit for bit."
+            + (" What is drawn at random (dropout, masks, views) differs from here on." if drawn else "")
+        )
     return plan
 
 

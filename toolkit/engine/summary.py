@@ -7,7 +7,8 @@ from toolkit.plan.cost import estimate_cost
 from toolkit.plan.figures import length_of_time
 from toolkit.plan.plan import Plan
 from toolkit.plan.recipe import NECKS
-from toolkit.spec.export import export_obstacle
+from toolkit.spec.export import POOLS, export_obstacle
+from toolkit.spec.model import GPTArchitecture
 from toolkit.spec.target import Target
 
 
@@ -52,6 +53,11 @@ def _exportable(plan: Plan) -> bool:
     arch, task = plan.architecture, plan.task
     if export_obstacle(arch) is not None:
         return False
-    if not isinstance(task, Target) or (arch.kind, task.reads_with) not in NECKS:
+    if not isinstance(task, Target) or task.reads_with == "words":
         return True
-    return getattr(arch, "head", None) == "family" and getattr(task, "pool", None) != "surprisal"
+    if task.kind == "answer" or (
+        (arch.kind, task.reads_with) in NECKS and getattr(arch, "head", None) == "linear"
+    ):
+        return False
+    own = "last" if isinstance(arch, GPTArchitecture) else arch.pooling
+    return task.reads_with != "pooled" or (getattr(task, "pool", None) or own) in POOLS[arch.kind]

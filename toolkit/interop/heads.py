@@ -63,19 +63,19 @@ def find_head(plan: Plan, family: Family) -> Head:
         raise InteropError(
             f"{run} can't be exported: transformers has no {family} for {target.kind}. {_STILL}"
         )
+    reasons, ways = [], []
     if head.neck and getattr(arch, "head", "linear") == "linear":
+        reasons.append(f"is a matrix on the trunk's vectors, and {head.name} has more layers there")
+        ways.append(f'finetune.{plan.stage}.head = "family"')
+    if target.reads_with == "pooled" and (pool := pool_of(plan)) not in head.pools:
+        possible = " or ".join(f'"{name}"' for name in head.pools)
+        reasons.append(f'reads the "{pool}" of a row, and {head.name} the {possible}')
+        ways.append(f"finetune.{plan.stage}.pool = {possible.split(' or ')[0]}")
+    if reasons:
         raise InteropError(
-            f"{run} can't be exported: its head is a matrix on the trunk's vectors, and {head.name} has more layers "
-            f'there. Fine-tune it with finetune.{plan.stage}.head = "family". {_STILL}'
+            f"{run} can't be exported: its head {'; it '.join(reasons)}. "
+            f"Fine-tune it with {' and '.join(ways)}. {_STILL}"
         )
-    if target.reads_with == "pooled":
-        pool = pool_of(plan)
-        if pool not in head.pools:
-            possible = " or ".join(f'"{name}"' for name in head.pools)
-            raise InteropError(
-                f'{run} can\'t be exported: its head reads the "{pool}" of a row, and {head.name} the {possible}. '
-                f"Fine-tune it with finetune.{plan.stage}.pool = {possible.split(' or ')[0]}. {_STILL}"
-            )
     return head
 
 
@@ -83,7 +83,7 @@ _STILL = "`tk predict` works with it all the same."
 
 
 def pool_of(plan: Plan) -> str:
-    """How a row's vector is taken: `class`, `last` or `mean`."""
+    """How a row's vector is taken: `class`, `last`, `mean` or `surprisal`."""
     arch = plan.architecture
     own = "last" if isinstance(arch, GPTArchitecture) else arch.pooling
     return getattr(plan.task, "pool", None) or own

@@ -26,6 +26,9 @@ LOGITS_AT_ONCE = 1 << 21
 GPU_LOGITS_AT_ONCE = 1 << 27
 """Logits that the cross-entropy holds at once (`models.cross_entropy`)."""
 
+GPU_STEP = 64
+"""Rows to a multiple of which it fills up the head's matrix on a GPU, in a copy."""
+
 ATTENTION_BLOCK = 128
 """Queries of a block of the CPU's bfloat16 attention, which keeps its probabilities (`models.attention`)."""
 
@@ -226,9 +229,10 @@ def logit_bytes(vocab_size: int, d_model: int, tokens: int, precision: Precision
     and the sum of the head's gradients, while the product and its float32 form are.
     """
     size = PRECISION_BYTES[precision]
-    cast = size if size != FLOAT else 0
+    gpu = device.startswith("cuda")
+    cast = size if size != FLOAT or (gpu and vocab_size % GPU_STEP) else 0
     logits = tokens * vocab_size
-    most = GPU_LOGITS_AT_ONCE if device.startswith("cuda") else LOGITS_AT_ONCE
+    most = GPU_LOGITS_AT_ONCE if gpu else LOGITS_AT_ONCE
     chunk = min(logits, max(most, vocab_size))
     second = min(logits - chunk, chunk)
     head = vocab_size * d_model

@@ -10,6 +10,9 @@ from toolkit.spec.model import (
     ViTArchitecture,
 )
 
+POOLS = {"gpt": ("last",), "bert": ("class",), "modernbert": ("class", "mean"), "vit": ("class",)}
+"""Of the ways to take a row's vector, those that the classes of `transformers` have, by the kind of model."""
+
 Family = Literal["gpt2", "llama", "qwen3", "bert", "modernbert", "vit"]
 
 

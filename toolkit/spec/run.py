@@ -69,7 +69,8 @@ class Run(Section):
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile; `auto` uses it on GPUs."""
     micro_batch: int | None = Field(default=None, ge=1)
-    """Rows computed at once; by default as many as fit."""
+    """Rows computed at once; by default as many as fit, and so few that every rank has some. What is drawn at random
+    (dropout, masks, views) follows from it."""
     parallel: Parallel = Parallel()
     """How ranks share the work: replicate, shard, tensor, gather, activation_checkpointing, min_nodes."""
     hang_after: float = Field(default=60.0, gt=0)
